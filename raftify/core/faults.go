@@ -1,0 +1,27 @@
+package core
+
+// Fault names a rule that a negative test switches off, to see that the checkers notice. Switches can be thrown only
+// in builds with the tag `faults`; elsewhere broken is the constant false.
+type Fault string
+
+// The rules of the election layer that can be switched off.
+const (
+	FaultForgetContact   Fault = "R4-contact"         // a restarted voter has no stickiness
+	FaultNoSticky        Fault = "R4-sticky"          // nobody keeps faith with a leader
+	FaultSelfSticky      Fault = "R6-self"            // a candidate grants itself whatever its own stickiness
+	FaultNoClose         Fault = "R15-close"          // adopting a configuration or certificate does not close the vote
+	FaultNoPersist       Fault = "R1-persist"         // answers leave before the fsync
+	FaultEarlyReport     Fault = "R1-report"          // the report is read when the vote request arrives
+	FaultLeaseCached     Fault = "R21-cached"         // the lease is not compared with the clock
+	FaultLeaseUnacked    Fault = "R21-unacked"        // a lease without an acknowledgement
+	FaultLeaseMonoOnly   Fault = "R21-mono"           // the leader reads the monotonic clock only
+	FaultLeaseRealOnly   Fault = "R21-real"           // the leader reads the wall clock only
+	FaultResumeLease     Fault = "R22-resume"         // the lease survives a handover
+	FaultNoTermAnswer    Fault = "R2-answer"          // lower-term messages are dropped in silence
+	FaultNoQuorumCheck   Fault = "R18-quorum"         // the leader does not count its heartbeats
+	FaultBootTwice       Fault = "R26-promise"        // bootstrap without promises of all
+	FaultNoTakeoverLimit Fault = "R6-limit"           // a takeover may last for ever
+	FaultNoBackoff       Fault = "R6-backoff"         // limits do not double
+	FaultTwoVotes        Fault = "R5-two-votes"       // a second vote in a term
+	FaultNoVotePersist   Fault = "R5-vote-not-stored" // the vote is not part of the durable state
+)

@@ -1,0 +1,10 @@
+package core
+
+import "fmt"
+
+// invariant panics when our own code broke a promise. It never judges input.
+func invariant(ok bool, format string, args ...any) {
+	if !ok {
+		panic(fmt.Sprintf("raftify/core: invariant broken: "+format, args...))
+	}
+}

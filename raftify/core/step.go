@@ -1,0 +1,219 @@
+package core
+
+import "fmt"
+
+func dropped(format string, args ...any) error {
+	return fmt.Errorf("%w: %s", ErrDropped, fmt.Sprintf(format, args...))
+}
+
+// Step takes one message. An error says that the message did not count; it is never a reason to stop.
+func (c *Core) Step(now Instant, m Message) error {
+	err := c.step(now, m)
+	c.drain(now)
+	return err
+}
+
+func (c *Core) step(now Instant, m Message) error {
+	if m.Type == 0 || m.Type >= msgEnd {
+		return dropped("unknown type %d", m.Type)
+	}
+	if m.To != c.hs.ID || m.From == c.hs.ID || m.From == "" {
+		return dropped("addressed to %q from %q", m.To, m.From)
+	}
+	if m.Type >= MsgBootProbe {
+		return c.boot.step(c, now, m)
+	}
+	if err := c.judge(now, m.Header, m.Cfg, m.Type != MsgTerm); err != nil {
+		return err
+	}
+	switch m.Type {
+	case MsgPreVote:
+		return c.stepPreVote(now, m)
+	case MsgVote:
+		return c.stepVote(now, m)
+	}
+	if m.Term > c.hs.Term {
+		c.setTerm(now, m.Term, "higher term from "+string(m.From))
+	}
+	if m.Term < c.hs.Term {
+		switch m.Type {
+		case MsgHB, MsgTimeoutNow:
+			c.tellTerm(m.From)
+		}
+		return dropped("%v of term %d, this is term %d", m.Type, m.Term, c.hs.Term)
+	}
+	switch m.Type {
+	case MsgPreVoteResp:
+		c.stepPreVoteResp(now, m)
+	case MsgVoteResp:
+		c.stepVoteResp(now, m)
+	case MsgHB:
+		return c.stepHB(now, m)
+	case MsgHBAck:
+		c.stepHBAck(now, m)
+	case MsgTimeoutNow:
+		return c.stepTimeoutNow(now, m)
+	}
+	return nil
+}
+
+// tellTerm answers a lower-term message with one's own term and configuration (PROTOCOL R2).
+func (c *Core) tellTerm(to NodeID) {
+	if c.broken(FaultNoTermAnswer) {
+		return
+	}
+	cfg := c.dcfg
+	m := Message{Type: MsgTerm}
+	if cfg.Key.Ver > 0 {
+		m.Cfg = &cfg
+	}
+	c.sendDurable(to, m, false)
+}
+
+// judge is R3: whether a message counts. The configuration that it carries is adopted first (R15). With answer a
+// sender that is no member is told the configuration that says so.
+func (c *Core) judge(now Instant, h Header, cfg *Config, answer bool) error {
+	if c.hs.Cfg.Key.Ver == 0 {
+		if cfg == nil || cfg.Key.Ver == 0 {
+			return dropped("no configuration yet")
+		}
+		if h.ClusterID == (ClusterID{}) || h.ClusterID != c.hs.Promise {
+			return dropped("configuration of a cluster that this node did not promise to join")
+		}
+		if m, ok := cfg.Member(c.hs.ID); !ok || m.Inc != c.hs.Inc {
+			return dropped("configuration without this node")
+		}
+		c.hs.ClusterID = h.ClusterID
+		c.adopt(now, *cfg)
+		c.event(Event{Kind: EventBootstrapped, Cfg: cfg.Key})
+	}
+	if h.ClusterID != c.hs.ClusterID {
+		c.alarm("message from %s belongs to cluster %v, this is %v", h.From, h.ClusterID, c.hs.ClusterID)
+		return dropped("of cluster %v", h.ClusterID)
+	}
+	if cfg != nil && cfg.Key.Compare(c.hs.Cfg.Key) > 0 {
+		c.adopt(now, *cfg)
+	}
+	m, ok := c.hs.Cfg.Member(h.From)
+	if !ok || m.Inc != h.Inc {
+		if answer {
+			c.tellTerm(h.From)
+		}
+		return dropped("%s (incarnation %v) is no member", h.From, h.Inc)
+	}
+	last := c.seen[h.From]
+	if h.Boot < last.boot || h.Boot == last.boot && h.Session != last.session {
+		c.alarm("%s sent boot %d after boot %d, or two processes share its folder: cloned or restored data folder?",
+			h.From, h.Boot, last.boot)
+		return dropped("boot %d of %s after %d", h.Boot, h.From, last.boot)
+	}
+	c.seen[h.From] = seen{h.Boot, h.Session}
+	return nil
+}
+
+// adopt is R15.
+func (c *Core) adopt(now Instant, cfg Config) {
+	if c.role == RoleLeader && !c.taking && cfg.Key.CTerm == c.hs.Term {
+		c.alarm("I11: configuration %+v of this leader's own term was not installed by it", cfg.Key)
+		return
+	}
+	invariant(cfg.Key.Compare(c.hs.Cfg.Key) > 0, "I11: configuration would fall from %+v to %+v", c.hs.Cfg.Key, cfg.Key)
+	c.hs.Cfg = NewConfig(cfg.Key, cfg.Members)
+	c.dirty = true
+	if cfg.Key.CTerm > c.hs.Term {
+		c.setTerm(now, cfg.Key.CTerm, "configuration of a higher term")
+	}
+	if cfg.Key.CTerm == c.hs.Term && c.hs.Vote.Kind == VoteNone && cfg.Key.CTerm > 0 && !c.broken(FaultNoClose) {
+		c.hs.Vote = Vote{Kind: VoteClosed}
+	}
+	switch c.role {
+	case RolePreCandidate, RoleCandidate, RoleLeader:
+		c.stepDown(now, "another configuration was adopted", 0)
+	case RoleFollower, RoleLearner:
+		c.role = c.idleRole()
+	}
+	c.event(Event{Kind: EventConfig, Cfg: cfg.Key})
+	c.observe(now)
+}
+
+// Admit is R2 and R3 for a message of the application's layer: whether it counts, raising the term if need be. With
+// fromLeader the sender claims to lead its term: the first such message of a term fixes the vote, which is durable
+// before anything that the application writes after this call. False: the message must be ignored.
+func (c *Core) Admit(now Instant, h Header, fromLeader bool) bool {
+	ok := c.admit(now, h, fromLeader)
+	c.drain(now)
+	return ok
+}
+
+func (c *Core) admit(now Instant, h Header, fromLeader bool) bool {
+	if h.To != c.hs.ID || h.From == c.hs.ID || h.From == "" || c.hs.Cfg.Key.Ver == 0 {
+		return false
+	}
+	if c.judge(now, h, nil, true) != nil {
+		return false
+	}
+	if h.Term > c.hs.Term {
+		c.setTerm(now, h.Term, "higher term from "+string(h.From))
+	}
+	if h.Term < c.hs.Term {
+		if fromLeader {
+			c.tellTerm(h.From)
+		}
+		return false
+	}
+	if fromLeader {
+		return c.acceptLeader(now, h.From)
+	}
+	return true
+}
+
+// acceptLeader notes who leads the current term. False: it cannot be.
+func (c *Core) acceptLeader(now Instant, id NodeID) bool {
+	if c.role == RoleLeader {
+		c.alarm("I1: %s claims to lead term %d, which this node leads", id, c.hs.Term)
+		return false
+	}
+	if c.leader != "" && c.leader != id {
+		c.alarm("I1: %s claims to lead term %d, led by %s", id, c.hs.Term, c.leader)
+		return false
+	}
+	changed := c.leader != id
+	c.leader = id
+	if c.hs.Vote.Kind == VoteNone {
+		c.hs.Vote = Vote{Kind: VoteFor, ID: id}
+		c.dirty = true
+	}
+	if c.role == RolePreCandidate || c.role == RoleCandidate {
+		c.clearRole()
+		c.role = c.idleRole()
+		changed = true
+	}
+	if changed {
+		c.event(Event{Kind: EventLeader, Peer: id})
+		c.observe(now)
+	}
+	return true
+}
+
+func (c *Core) stepHB(now Instant, m Message) error {
+	if !c.acceptLeader(now, m.From) {
+		return dropped("another leader of term %d", m.Term)
+	}
+	c.contact = now
+	c.resetTimer(now)
+	c.hook.LeaderHeartbeat(now, m.From, m.Term, m.Attachment)
+	if m.Term != c.hs.Term {
+		return nil // the application saw a higher term in it
+	}
+	c.sendDurable(m.From, Message{Type: MsgHBAck, Seq: m.Seq, CfgKey: c.hs.Cfg.Key}, false)
+	return nil
+}
+
+func (c *Core) stepTimeoutNow(now Instant, m Message) error {
+	if m.From != c.leader || c.role != RoleFollower || !c.selfVoter() {
+		return dropped("TimeoutNow from %s, the leader is %q", m.From, c.leader)
+	}
+	c.event(Event{Kind: EventTransfer, Peer: m.From})
+	c.campaign(now, c.hs.Term)
+	return nil
+}

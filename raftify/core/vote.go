@@ -1,0 +1,174 @@
+package core
+
+import "fmt"
+
+// preCampaign asks whether an election could be won (PROTOCOL R4), raising nothing.
+func (c *Core) preCampaign(now Instant) {
+	c.role = RolePreCandidate
+	if c.leader != "" {
+		c.leader = ""
+		c.event(Event{Kind: EventLeader})
+	}
+	c.event(Event{Kind: EventRole, Detail: "no heartbeat in time"})
+	c.observe(now)
+	c.preVoteRound(now)
+}
+
+func (c *Core) preVoteRound(now Instant) {
+	c.round++
+	c.resend = now
+	c.grants = map[NodeID]bool{}
+	if !c.sticky(now) || c.broken(FaultSelfSticky) {
+		c.grants[c.hs.ID] = true
+	}
+	cfg := c.hs.Cfg
+	for _, id := range cfg.Voters() {
+		if id != c.hs.ID {
+			c.sendDurable(id, Message{Type: MsgPreVote, NextTerm: c.hs.Term + 1, Seq: c.round, Cfg: &cfg}, false)
+		}
+	}
+	c.countGrants(now)
+}
+
+func (c *Core) countGrants(now Instant) {
+	if len(c.grants) >= c.hs.Cfg.Majority() {
+		c.campaign(now, 0)
+	}
+}
+
+func (c *Core) stepPreVote(now Instant, m Message) error {
+	grant := false
+	switch {
+	case m.NextTerm <= c.hs.Term:
+		c.refused(m.From, "pre-vote for term %d", m.NextTerm)
+	case m.Cfg == nil || m.Cfg.Key.Compare(c.hs.Cfg.Key) < 0:
+		c.refused(m.From, "pre-vote with an older configuration")
+		c.tellTerm(m.From)
+	case c.sticky(now) && (m.From != c.leader || c.leader == ""):
+		c.refused(m.From, "pre-vote while leader %q is heard", c.leader)
+	default:
+		grant = true
+	}
+	c.sendDurable(m.From, Message{Type: MsgPreVoteResp, NextTerm: m.NextTerm, Seq: m.Seq, OK: grant}, false)
+	return nil
+}
+
+func (c *Core) refused(who NodeID, format string, args ...any) {
+	c.event(Event{Kind: EventVoteRefused, Peer: who, Detail: fmt.Sprintf(format, args...)})
+}
+
+func (c *Core) stepPreVoteResp(now Instant, m Message) {
+	if c.role != RolePreCandidate || m.Seq != c.round || m.NextTerm != c.hs.Term+1 || !m.OK || !c.hs.Cfg.IsVoter(m.From) {
+		return
+	}
+	c.grants[m.From] = true
+	c.countGrants(now)
+}
+
+// campaign raises the term and votes for itself, durably, before it asks anyone (PROTOCOL R6). transferOf is the term
+// whose leader hands over, 0 for none.
+func (c *Core) campaign(now Instant, transferOf Term) {
+	if c.sticky(now) && (transferOf == 0 || transferOf != c.hs.Term) && !c.broken(FaultSelfSticky) {
+		return
+	}
+	c.setTerm(now, c.hs.Term+1, "campaigning")
+	c.hs.Vote = Vote{Kind: VoteFor, ID: c.hs.ID}
+	c.dirty = true
+	c.nextMarks.ownVote = true
+	c.role = RoleCandidate
+	c.transferOf = transferOf
+	c.candTimer = timer{now, c.backedOff(c.randTimeout())}
+	c.resend = now
+	c.event(Event{Kind: EventRole})
+	c.observe(now)
+}
+
+// ownVoteDurable goes on with the candidacy once the candidate's own vote is on disk.
+func (c *Core) ownVoteDurable(now Instant) {
+	if c.role != RoleCandidate || c.votes != nil {
+		return
+	}
+	c.votes = map[NodeID][]byte{c.hs.ID: c.hook.Report()}
+	c.event(Event{Kind: EventVoteGranted, Peer: c.hs.ID})
+	c.requestVotes()
+	c.countVotes(now)
+}
+
+func (c *Core) requestVotes() {
+	cfg := c.hs.Cfg
+	for _, id := range cfg.Voters() {
+		if _, ok := c.votes[id]; !ok {
+			c.sendDurable(id, Message{Type: MsgVote, Cfg: &cfg, TransferOf: c.transferOf}, false)
+		}
+	}
+}
+
+// stepVote is R5.
+func (c *Core) stepVote(now Instant, m Message) error {
+	if m.Cfg == nil {
+		return dropped("vote request without a configuration")
+	}
+	handover := m.TransferOf > 0 && m.TransferOf == c.hs.Term && m.Term == c.hs.Term+1
+	if m.Term > c.hs.Term && c.sticky(now) && (m.From != c.leader || c.leader == "") && !handover {
+		c.refused(m.From, "vote for term %d while leader %q is heard", m.Term, c.leader)
+		c.sendDurable(m.From, Message{Type: MsgVoteResp}, false)
+		return nil
+	}
+	if m.Term > c.hs.Term {
+		c.setTerm(now, m.Term, "vote request of "+string(m.From))
+	}
+	again := c.hs.Vote.Kind == VoteFor && c.hs.Vote.ID == m.From || c.broken(FaultTwoVotes)
+	free := c.hs.Vote.Kind == VoteNone
+	switch {
+	case m.Term < c.hs.Term:
+		c.refused(m.From, "vote for old term %d", m.Term)
+	case m.Cfg.Key.Compare(c.hs.Cfg.Key) < 0:
+		c.refused(m.From, "vote with an older configuration")
+		c.tellTerm(m.From)
+	case c.sticky(now) && free && m.From != c.leader && !handover:
+		c.refused(m.From, "vote for term %d while a leader was heard", m.Term)
+	case !again && !free:
+		c.refused(m.From, "vote for term %d was given to %v", m.Term, c.hs.Vote)
+	default:
+		if !again {
+			c.hs.Vote = Vote{Kind: VoteFor, ID: m.From}
+			c.dirty = true
+			c.resetTimer(now)
+			c.event(Event{Kind: EventVoteGranted, Peer: m.From})
+			c.observe(now)
+		}
+		c.sendDurable(m.From, Message{Type: MsgVoteResp, OK: true}, true)
+		return nil
+	}
+	c.sendDurable(m.From, Message{Type: MsgVoteResp}, false)
+	return nil
+}
+
+func (c *Core) stepVoteResp(now Instant, m Message) {
+	if c.role != RoleCandidate || c.votes == nil || !m.OK || !c.hs.Cfg.IsVoter(m.From) {
+		return
+	}
+	if _, dup := c.votes[m.From]; dup {
+		return
+	}
+	c.votes[m.From] = m.Attachment
+	c.countVotes(now)
+}
+
+func (c *Core) countVotes(now Instant) {
+	if len(c.votes) < c.hs.Cfg.Majority() {
+		return
+	}
+	reports := make([]Report, 0, len(c.votes))
+	for _, id := range sortedKeys(c.votes) {
+		reports = append(reports, Report{From: id, Attachment: c.votes[id]})
+	}
+	c.clearRole()
+	c.role, c.leader, c.taking = RoleLeader, c.hs.ID, true
+	c.elected, c.progress = now, now
+	c.acks = map[NodeID]ackState{}
+	c.event(Event{Kind: EventElected})
+	c.observe(now)
+	c.hook.Elected(now, c.hs.Term, reports)
+	c.broadcastHB(now)
+}
