@@ -1,0 +1,253 @@
+package config
+
+import (
+	"fmt"
+	"path/filepath"
+	"strings"
+	"time"
+)
+
+// Config is one node's config.json. Make one with [DefaultConfig] or [Load]; it is a plain value and safe to copy,
+// apart from its slices, which copies share.
+type Config struct {
+	// ID names the node in the cluster; it must be among Peer.Peers.
+	ID string `json:"id"`
+	// Roles is what the node does; see [RoleProcessor].
+	Roles []string `json:"roles"`
+	// DataDir holds the chain. It may be a mount point and may be deleted whole: the node is then a newcomer.
+	DataDir string `json:"data_dir"`
+	// StateDir holds the marker that this node was once in a cluster; empty means the folder of config.json.
+	StateDir string `json:"state_dir"`
+	// GenesisFile is the path of genesis.json.
+	GenesisFile string `json:"genesis_file"`
+	// Keys are the paths of the private keys.
+	Keys Keys `json:"keys"`
+	// Raftify configures the leader election; it has the keys of a raftify.json.
+	Raftify Raftify `json:"raftify"`
+	// Peer configures the authenticated link between the processors.
+	Peer PeerLink `json:"peer"`
+	// API configures the HTTP API.
+	API API `json:"api"`
+	// Log configures what is logged to stderr.
+	Log Log `json:"log"`
+	// Limits bounds what one node spends on its clients and peers.
+	Limits Limits `json:"limits"`
+	// Timing overrides the durations that follow from Raftify.Performance.
+	Timing Timing `json:"timing"`
+
+	dir string // absolute folder of config.json; "" when the value did not come from a file
+}
+
+// RoleProcessor is the role of a node that executes, stores and votes.
+const RoleProcessor = "processor"
+
+// Keys names the files with the node's private keys.
+type Keys struct {
+	// Node is the file of the node's own key, which authenticates it to its peers.
+	Node string `json:"node"`
+	// Processor is the file of the key that signs blocks; all processors hold the same one.
+	Processor string `json:"processor"`
+}
+
+// Raftify is the raftify section: the keys of a raftify.json.
+type Raftify struct {
+	// ID is the node's id in the election; empty means [Config.ID], and nothing else is allowed.
+	ID string `json:"id"`
+	// MaxNodes bounds how many nodes the cluster may grow to.
+	MaxNodes int `json:"max_nodes"`
+	// Expect is how many nodes found the cluster: those with the smallest ids. More than half of PeerList.
+	Expect int `json:"expect"`
+	// Encrypt is the gossip key, in hex (16, 24 or 32 bytes), or file:PATH of a file that holds it.
+	Encrypt string `json:"encrypt"`
+	// Performance multiplies the election's durations; 1 is the fastest.
+	Performance int `json:"performance"`
+	// LogLevel is the least level the election logs: DEBUG, INFO, WARN or ERR.
+	LogLevel string `json:"log_level"`
+	// BindAddr is the address that gossip listens on, without a port.
+	BindAddr string `json:"bind_addr"`
+	// BindPort is the port, TCP and UDP, that gossip listens on.
+	BindPort int `json:"bind_port"`
+	// AdvertiseAddr is the address, with or without a port, that others reach gossip at; empty means the bound one.
+	AdvertiseAddr string `json:"advertise_addr"`
+	// PeerList is every node's gossip address with its port, this node's included.
+	PeerList []string `json:"peer_list"`
+	// KickAfter is how long a voter must be silent before it may be demoted.
+	KickAfter Duration `json:"kick_after"`
+}
+
+// PeerLink is the peer section: the TLS link that carries blocks, acknowledgements and sync.
+type PeerLink struct {
+	// Listen is the address and port to listen on.
+	Listen string `json:"listen"`
+	// Advertise is where others reach this node; empty means its own entry in Peers.
+	Advertise string `json:"advertise"`
+	// Peers is every node of the cluster, this one included.
+	Peers []Peer `json:"peers"`
+}
+
+// Peer is one node as the others know it.
+type Peer struct {
+	// ID is the node's id.
+	ID string `json:"id"`
+	// Addr is the address and port of its peer link.
+	Addr string `json:"addr"`
+	// PublicKey is its node key, 64 hex digits.
+	PublicKey string `json:"public_key"`
+}
+
+// API is the api section.
+type API struct {
+	// Listen is the address and port of the HTTP API.
+	Listen string `json:"listen"`
+}
+
+// Log is the log section.
+type Log struct {
+	// Level is the least level that is logged: trace, debug, info, warn or error.
+	Level string `json:"level"`
+	// Format is console, for people, or json.
+	Format string `json:"format"`
+}
+
+// Limits is the limits section. All are at least 1.
+type Limits struct {
+	// BodyBytes is the largest request body, in bytes; larger ones are answered 413.
+	BodyBytes int `json:"body_bytes"`
+	// Connections is how many API connections may be open at once.
+	Connections int `json:"connections"`
+	// OpenRequests is how many transactions may wait for their block at once; more are answered 429.
+	OpenRequests int `json:"open_requests"`
+	// EventStreams is how many /v1/events streams may be open at once.
+	EventStreams int `json:"event_streams"`
+	// MempoolTxs is how many transactions may wait to be proposed.
+	MempoolTxs int `json:"mempool_txs"`
+	// MempoolBytes is how many bytes of transactions may wait to be proposed.
+	MempoolBytes int `json:"mempool_bytes"`
+	// BlockTxs is how many transactions a block may have.
+	BlockTxs int `json:"block_txs"`
+	// BlockBytes is how many bytes of transactions a block may have.
+	BlockBytes int `json:"block_bytes"`
+	// PeerQueue is how many messages may wait to be sent to one peer.
+	PeerQueue int `json:"peer_queue"`
+}
+
+// Timing is the timing section. Zero means: as it follows from raftify.performance.
+type Timing struct {
+	// Heartbeat is how often a leader sends.
+	Heartbeat Duration `json:"heartbeat"`
+	// ElectionTimeout is the least time without a leader before a node asks for votes.
+	ElectionTimeout Duration `json:"election_timeout"`
+	// Lease is how long an acknowledged heartbeat lets a leader serve.
+	Lease Duration `json:"lease"`
+}
+
+// Duration is a [time.Duration] that is written as a text such as "150ms" and refuses a bare number.
+type Duration time.Duration
+
+// MarshalText writes d as [time.Duration.String] does, but "10m" for "10m0s". It never fails.
+func (d Duration) MarshalText() ([]byte, error) {
+	text := time.Duration(d).String()
+	if strings.HasSuffix(text, "m0s") {
+		text = strings.TrimSuffix(text, "0s")
+	}
+	if strings.HasSuffix(text, "h0m") {
+		text = strings.TrimSuffix(text, "0m")
+	}
+	return []byte(text), nil
+}
+
+// UnmarshalText reads what [time.ParseDuration] reads, and the empty text as zero.
+func (d *Duration) UnmarshalText(text []byte) error {
+	if len(text) == 0 {
+		*d = 0
+		return nil
+	}
+	v, err := time.ParseDuration(string(text))
+	if err != nil {
+		return fmt.Errorf("%q is not a duration such as \"150ms\" or \"10m\"", text)
+	}
+	*d = Duration(v)
+	return nil
+}
+
+// Std is d as the standard library's type.
+func (d Duration) Std() time.Duration { return time.Duration(d) }
+
+// DefaultConfig is what a config.json starts from: everything that has a sensible value for any cluster. It does not
+// validate on its own, since ids, keys, addresses and peers have no such value.
+func DefaultConfig() Config {
+	return Config{
+		Roles:       []string{RoleProcessor},
+		DataDir:     "data",
+		GenesisFile: "../genesis.json",
+		Keys:        Keys{Node: "keys/node.json", Processor: "keys/processor.json"},
+		Raftify: Raftify{
+			MaxNodes:    5,
+			Expect:      1,
+			Performance: 1,
+			LogLevel:    "WARN",
+			BindAddr:    "127.0.0.1",
+			BindPort:    7000,
+			KickAfter:   Duration(10 * time.Minute),
+		},
+		Peer: PeerLink{Listen: "127.0.0.1:7001"},
+		API:  API{Listen: "127.0.0.1:7002"},
+		Log:  Log{Level: "info", Format: "console"},
+		Limits: Limits{
+			BodyBytes:    maxBodyBytes,
+			Connections:  4096,
+			OpenRequests: 16384,
+			EventStreams: 256,
+			MempoolTxs:   65536,
+			MempoolBytes: 128 << 20,
+			BlockTxs:     8192,
+			BlockBytes:   4 << 20,
+			PeerQueue:    4096,
+		},
+	}
+}
+
+// Dir is the absolute folder of the config.json that c was loaded from, or "" when it was not loaded from a file.
+func (c *Config) Dir() string { return c.dir }
+
+// Resolve makes a path that stands in c absolute: a relative one is relative to the folder of config.json.
+func (c *Config) Resolve(path string) string {
+	if filepath.IsAbs(path) || c.dir == "" {
+		return path
+	}
+	return filepath.Join(c.dir, path)
+}
+
+// Paths are the resolved paths of a config.
+type Paths struct {
+	DataDir      string // the chain
+	StateDir     string // the marker that this node was in a cluster
+	Genesis      string // genesis.json
+	NodeKey      string // the node's own key
+	ProcessorKey string // the key that signs blocks
+}
+
+// Paths resolves every path that stands in c.
+func (c *Config) Paths() Paths {
+	p := Paths{
+		DataDir:      c.Resolve(c.DataDir),
+		StateDir:     c.dir,
+		Genesis:      c.Resolve(c.GenesisFile),
+		NodeKey:      c.Resolve(c.Keys.Node),
+		ProcessorKey: c.Resolve(c.Keys.Processor),
+	}
+	if c.StateDir != "" {
+		p.StateDir = c.Resolve(c.StateDir)
+	}
+	return p
+}
+
+// Self is this node's own entry in Peer.Peers, and whether there is one.
+func (c *Config) Self() (Peer, bool) {
+	for _, p := range c.Peer.Peers {
+		if p.ID == c.ID {
+			return p, true
+		}
+	}
+	return Peer{}, false
+}

@@ -1,0 +1,83 @@
+package config
+
+import (
+	"bytes"
+	"crypto/ed25519"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"os"
+)
+
+// Node is all that one node starts from: its config and every file that the config names, checked against each other.
+type Node struct {
+	Config       *Config
+	Genesis      *Genesis
+	NodeKey      ed25519.PrivateKey
+	ProcessorKey ed25519.PrivateKey
+	GossipKey    []byte // nil when gossip is not encrypted
+}
+
+// Open loads the config.json at path and the files that it names. The error joins everything that is wrong with them:
+// a file that is missing, malformed or readable by others, a node key that is not the one peers expect, a data_dir
+// that is not a folder. It reads only.
+//
+// It does not check the processor key: that must be genesis's only while data_dir has no chain. See
+// [Node.CheckProcessorKey].
+func Open(path string) (*Node, error) {
+	cfg, err := Load(path)
+	if err != nil {
+		return nil, err
+	}
+	n := &Node{Config: cfg}
+	paths := cfg.Paths()
+	var errs [6]error
+	n.Genesis, errs[0] = LoadGenesis(paths.Genesis)
+	n.NodeKey, errs[1] = LoadKey(paths.NodeKey)
+	n.ProcessorKey, errs[2] = LoadKey(paths.ProcessorKey)
+	n.GossipKey, errs[3] = cfg.GossipKey()
+	errs[4] = errors.Join(checkFolder("data_dir", paths.DataDir), checkFolder("state_dir", paths.StateDir))
+	if self, ok := cfg.Self(); ok && errs[1] == nil {
+		want, err := ParsePublicKey(self.PublicKey)
+		if err == nil && !bytes.Equal(want, PublicKey(n.NodeKey)) {
+			errs[5] = fmt.Errorf("key file %s: its public key is %x, but peer.peers has %s for %s",
+				paths.NodeKey, []byte(PublicKey(n.NodeKey)), self.PublicKey, self.ID)
+		}
+	}
+	if err := errors.Join(errs[:]...); err != nil {
+		return nil, err
+	}
+	return n, nil
+}
+
+// CheckProcessorKey checks that n signs with the key that genesis names.
+func (n *Node) CheckProcessorKey() error {
+	if got := PublicKey(n.ProcessorKey); hex.EncodeToString(got) != lowerHex(n.Genesis.Processor.PublicKey) {
+		return fmt.Errorf("key file %s: its public key is %x, but processor.public_key in %s is %s",
+			n.Config.Paths().ProcessorKey, []byte(got), n.Config.Paths().Genesis, n.Genesis.Processor.PublicKey)
+	}
+	return nil
+}
+
+func lowerHex(text string) string {
+	raw, err := hex.DecodeString(text)
+	if err != nil {
+		return text
+	}
+	return hex.EncodeToString(raw)
+}
+
+// checkFolder refuses a path that is something else than a folder; one that is not there yet will be made.
+func checkFolder(field, path string) error {
+	info, err := os.Stat(path)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("%s: %w", field, err)
+	}
+	if !info.IsDir() {
+		return &FieldError{Field: field, Value: path, Want: "a folder"}
+	}
+	return nil
+}
