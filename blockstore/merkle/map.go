@@ -1,0 +1,204 @@
+package merkle
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+)
+
+var (
+	// ErrKeySize is returned when a key is empty or longer than [MaxKeyBytes].
+	ErrKeySize = errors.New("key size out of bounds")
+	// ErrValueSize is returned when a value is longer than [MaxValueBytes].
+	ErrValueSize = errors.New("value too large")
+	// ErrDuplicateKey is returned when one batch changes a key twice: its outcome would depend on the order.
+	ErrDuplicateKey = errors.New("key changed twice in one batch")
+)
+
+// Map is one version of the map. It is immutable: all methods are safe for concurrent use, also while newer maps are
+// made from it and checkpoints are taken. Make one with [Empty] or [Load].
+type Map struct {
+	tree *tree
+	root *link // nil when there is no entry
+}
+
+// Option changes how a map and all that descend from it behave.
+type Option func(*tree)
+
+// WithCacheBytes bounds the memory for decoded nodes that are in the store; the default is 64 MiB, 0 keeps none.
+func WithCacheBytes(n int64) Option { return func(t *tree) { t.cache = newCache(n) } }
+
+func newTree(store NodeStore, opts []Option) *tree {
+	t := &tree{store: store}
+	for _, o := range opts {
+		o(t)
+	}
+	if t.cache == nil {
+		t.cache = newCache(defaultCacheBytes)
+	}
+	return t
+}
+
+// Empty returns the map without entries. store may be nil if MarkStored is never called.
+func Empty(store NodeStore, opts ...Option) *Map { return &Map{tree: newTree(store, opts)} }
+
+// Load returns the map with this root. It reads the topmost node; the others are read when they are needed, so that a
+// later call may still find one missing or a [*CorruptionError].
+func Load(store NodeStore, root Hash, opts ...Option) (*Map, error) {
+	m := Empty(store, opts...)
+	if root == EmptyRoot() {
+		return m, nil
+	}
+	m.root = &link{}
+	m.root.setStored(root)
+	if _, err := m.tree.load(m.root, 0); err != nil {
+		return nil, err
+	}
+	return m, nil
+}
+
+// Root returns the hash that identifies the map's content. The first call after an update hashes what is new; maps of
+// one lineage take turns at that.
+func (m *Map) Root() Hash {
+	if m.root == nil {
+		return EmptyRoot()
+	}
+	if !m.root.known.Load() {
+		m.tree.mu.Lock()
+		m.tree.hash(m.root)
+		m.tree.mu.Unlock()
+	}
+	return m.root.hash
+}
+
+// Get returns the value of key and whether there is one. The value must not be changed. A key of impossible size is
+// absent.
+func (m *Map) Get(key []byte) ([]byte, bool, error) {
+	if len(key) == 0 || len(key) > MaxKeyBytes || m.root == nil {
+		return nil, false, nil
+	}
+	l, at, end := m.root, 0, 2*len(key)
+	for {
+		n, err := m.tree.load(l, at)
+		if err != nil {
+			return nil, false, err
+		}
+		if at+len(n.path) > end {
+			return nil, false, nil
+		}
+		for i, p := range n.path {
+			if nibbleAt(key, at+i) != p {
+				return nil, false, nil
+			}
+		}
+		at += len(n.path)
+		if at == end {
+			return n.value, n.has, nil
+		}
+		if l = n.kid(nibbleAt(key, at)); l == nil {
+			return nil, false, nil
+		}
+		at++
+	}
+}
+
+// Range calls fn for each entry with from <= key < to in byte order until fn returns false. A nil bound is open. Key
+// and value must not be changed; the key is only valid during the call.
+func (m *Map) Range(from, to []byte, fn func(k, v []byte) bool) error {
+	if m.root == nil {
+		return nil
+	}
+	w := walk{tree: m.tree, from: nibbles(from), to: nibbles(to), open: to == nil, fn: fn}
+	_, err := w.visit(m.root)
+	return err
+}
+
+// walk is one Range under way.
+type walk struct {
+	tree     *tree
+	from, to []byte // nibbles
+	open     bool   // no upper bound
+	fn       func(k, v []byte) bool
+	at       []byte // nibbles down to where the walk stands
+	key      []byte // packed form of at
+}
+
+// visit walks the subtree below l in order; false means that the walk is over.
+func (w *walk) visit(l *link) (bool, error) {
+	depth := len(w.at)
+	defer func() { w.at = w.at[:depth] }()
+	n, err := w.tree.load(l, depth)
+	if err != nil {
+		return false, err
+	}
+	w.at = append(w.at, n.path...)
+	if !w.open && bytes.Compare(w.at, w.to) >= 0 {
+		return false, nil // all keys here and later are too great
+	}
+	if bytes.Compare(w.at, w.from[:min(len(w.from), len(w.at))]) < 0 {
+		return true, nil // all keys here are too small
+	}
+	if n.has && bytes.Compare(w.at, w.from) >= 0 && !w.fn(w.pack(), n.value) {
+		return false, nil
+	}
+	for nibble, i := byte(0), 0; i < len(n.kids); nibble++ {
+		if n.bitmap&(1<<nibble) == 0 {
+			continue
+		}
+		w.at = append(w.at, nibble)
+		more, err := w.visit(n.kids[i])
+		if !more || err != nil {
+			return false, err
+		}
+		w.at = w.at[:len(w.at)-1]
+		i++
+	}
+	return true, nil
+}
+
+func (w *walk) pack() []byte {
+	w.key = w.key[:0]
+	for i := 0; i < len(w.at); i += 2 {
+		w.key = append(w.key, w.at[i]<<4|w.at[i+1])
+	}
+	return w.key
+}
+
+// NewNodes calls fn for each node that is not known to be stored, children before their parent, until fn fails. The
+// bytes may be kept. A node may come twice, and may be one that an older map brought to the store already: storing a
+// node is idempotent. Nothing is marked: once all nodes are durable, call MarkStored on the same map.
+func (m *Map) NewNodes(fn func(hash Hash, enc []byte) error) error {
+	if m.root == nil {
+		return nil
+	}
+	m.Root()
+	return newNodes(m.root, fn)
+}
+
+func newNodes(l *link, fn func(hash Hash, enc []byte) error) error {
+	n := l.node.Load()
+	if l.stored.Load() || n == nil {
+		return nil
+	}
+	for _, k := range n.kids {
+		if err := newNodes(k, fn); err != nil {
+			return err
+		}
+	}
+	if err := fn(l.hash, n.encode(nil)); err != nil {
+		return fmt.Errorf("store state node %x: %w", l.hash, err)
+	}
+	return nil
+}
+
+// MarkStored records that all of this map's nodes are durable in the NodeStore. They are read from there from now on,
+// by every map that shares them, and no later NewNodes yields them again.
+func (m *Map) MarkStored() {
+	if m.root == nil {
+		return
+	}
+	m.Root()
+	m.tree.mu.Lock()
+	m.tree.markStored(m.root)
+	m.tree.mu.Unlock()
+}
