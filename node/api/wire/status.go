@@ -1,0 +1,78 @@
+package wire
+
+import "github.com/baton-ha/baton/blockstore/block"
+
+// State is the role of a node in the election.
+type State string
+
+// States of a node.
+const (
+	StateLeader       State = "leader"
+	StateFollower     State = "follower"
+	StatePreCandidate State = "pre_candidate"
+	StateCandidate    State = "candidate"
+	StateLearner      State = "learner"
+)
+
+// Status is what a node knows about itself and its cluster. Height, tip hash and state root are those of the newest
+// final block.
+type Status struct {
+	ID           string       `json:"id"`
+	State        State        `json:"state"`
+	Term         uint64       `json:"term"`
+	Leader       string       `json:"leader"` // empty when none is known
+	Height       block.Height `json:"height"`
+	TipHash      block.Hash   `json:"tip_hash"`
+	StateRoot    block.Hash   `json:"state_root"`
+	ChainID      string       `json:"chain_id"`
+	ChainVersion string       `json:"chain_version"`
+	CodeVersion  string       `json:"code_version"`
+	Members      []Member     `json:"members"`
+	// ConfigVersion is the version of the membership.
+	ConfigVersion uint64 `json:"config_version"`
+	// Quorum is how many voters are a majority.
+	Quorum int `json:"quorum"`
+	// LeaseMs is what is left of this node's own lease in milliseconds, rounded down at the moment of answering; 0 unless
+	// it leads.
+	LeaseMs int64 `json:"lease_ms"`
+	// Syncing is set while the node fetches blocks that it lacks.
+	Syncing bool `json:"syncing"`
+	// PID is the worker's process id, SupervisorPID its supervisor's, 0 without one.
+	PID           int `json:"pid"`
+	SupervisorPID int `json:"supervisor_pid"`
+}
+
+// Member is one node of the cluster as another one sees it.
+type Member struct {
+	ID     string       `json:"id"`
+	Voter  bool         `json:"voter"`
+	Alive  bool         `json:"alive"`
+	Height block.Height `json:"height"`
+}
+
+// Health is the body of the 200 answers of /healthz ("ok") and /readyz ("ready").
+type Health struct {
+	Status string `json:"status"`
+}
+
+// Leader is the answer of GET /leader, both of the API (200 only on the node that leads) and of the admin socket.
+type Leader struct {
+	// Leader is the id of the leader that the answering node knows of, empty when it knows none.
+	Leader string `json:"leader"`
+	Term   uint64 `json:"term"`
+	// LeaseMs is what is left of the answering node's own lease, 0 unless it leads.
+	LeaseMs int64 `json:"lease_ms"`
+}
+
+// Members is the answer of the admin socket's GET /members.
+type Members struct {
+	Members       []Member `json:"members"`
+	ConfigVersion uint64   `json:"config_version"`
+	Quorum        int      `json:"quorum"`
+}
+
+// TransferRequest is the body of the admin socket's POST /leader/transfer.
+type TransferRequest struct {
+	// To is the id of the node that is to lead; empty lets the leader choose the best one.
+	To string `json:"to"`
+}
