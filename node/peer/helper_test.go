@@ -1,0 +1,297 @@
+package peer
+
+import (
+	"bytes"
+	"context"
+	"crypto/ed25519"
+	"fmt"
+	"net"
+	"runtime"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/rs/zerolog"
+)
+
+const patience = 20 * time.Second // after which a test gives up; never what a test waits for
+
+type message struct {
+	from    string
+	kind    byte
+	payload []byte
+}
+
+// recorder is a Handler that reports everything on channels; the functions, if set, come first.
+type recorder struct {
+	onMessage func(message)
+	onRequest func(ctx context.Context, from string, kind byte, payload []byte) ([]byte, error)
+	onUp      func(id string)
+
+	messages chan message
+	up, down chan string
+}
+
+func newRecorder() *recorder {
+	return &recorder{
+		messages: make(chan message, 100_000),
+		up:       make(chan string, 1000),
+		down:     make(chan string, 1000),
+	}
+}
+
+func (r *recorder) HandleMessage(from string, kind byte, payload []byte) {
+	m := message{from, kind, payload}
+	if r.onMessage != nil {
+		r.onMessage(m)
+	}
+	r.messages <- m
+}
+
+func (r *recorder) HandleRequest(ctx context.Context, from string, kind byte, payload []byte) ([]byte, error) {
+	if r.onRequest != nil {
+		return r.onRequest(ctx, from, kind, payload)
+	}
+	return append([]byte(from+":"), payload...), nil
+}
+
+func (r *recorder) PeerUp(id string) {
+	if r.onUp != nil {
+		r.onUp(id)
+	}
+	r.up <- id
+}
+
+func (r *recorder) PeerDown(id string) { r.down <- id }
+
+// node is a link under test.
+type node struct {
+	*Link
+	*recorder
+	key  ed25519.PrivateKey
+	logs *logBuffer
+}
+
+func (n *node) asPeer() Peer {
+	return Peer{ID: n.cfg.ID, Addr: n.Addr().String(), PublicKey: publicKey(n.key)}
+}
+
+// logBuffer counts log lines.
+type logBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *logBuffer) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *logBuffer) count(text string) int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return strings.Count(l.b.String(), text)
+}
+
+// keyOf returns the key that a test's node i has.
+func keyOf(i int) ed25519.PrivateKey {
+	seed := make([]byte, ed25519.SeedSize)
+	copy(seed, fmt.Sprintf("test key %d", i))
+	return ed25519.NewKeyFromSeed(seed)
+}
+
+func testConfig(i int) Config {
+	cfg := DefaultConfig()
+	cfg.ID = fmt.Sprintf("node%d", i)
+	cfg.Listen = "127.0.0.1:0"
+	cfg.Key = keyOf(i)
+	return cfg
+}
+
+// newNode makes an unstarted node without peers; it is closed with the test.
+func newNode(t testing.TB, cfg Config) *node {
+	t.Helper()
+	n := &node{recorder: newRecorder(), key: cfg.Key, logs: &logBuffer{}}
+	link, err := New(cfg, n.recorder, zerolog.New(n.logs))
+	if err != nil {
+		t.Fatal(err)
+	}
+	n.Link = link
+	t.Cleanup(func() {
+		if err := link.Close(); err != nil {
+			t.Errorf("close %s: %v", cfg.ID, err)
+		}
+		if t.Failed() {
+			t.Logf("log of %s:\n%s", cfg.ID, n.logs.b.String())
+		}
+	})
+	return n
+}
+
+// cluster makes n unstarted nodes that know each other. tune may change a node's config.
+func cluster(t testing.TB, n int, tune func(i int, cfg *Config)) []*node {
+	t.Helper()
+	checkLeaks(t)
+	nodes := make([]*node, n)
+	peers := make([]Peer, n)
+	for i := range nodes {
+		cfg := testConfig(i + 1)
+		if tune != nil {
+			tune(i, &cfg)
+		}
+		nodes[i] = newNode(t, cfg)
+		peers[i] = nodes[i].asPeer()
+	}
+	for _, n := range nodes {
+		if err := n.SetPeers(peers); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return nodes
+}
+
+// startAll starts nodes and waits until all streams work.
+func startAll(t testing.TB, nodes []*node) {
+	t.Helper()
+	for _, n := range nodes {
+		n.Start()
+	}
+	for _, n := range nodes {
+		for range len(nodes) - 1 {
+			recv(t, n.up)
+		}
+	}
+}
+
+// recv waits for a value.
+func recv[T any](t testing.TB, ch <-chan T) T {
+	t.Helper()
+	select {
+	case v, ok := <-ch:
+		if !ok {
+			t.Fatal("channel closed")
+		}
+		return v
+	case <-time.After(patience):
+		t.Fatalf("nothing came within %v", patience)
+	}
+	panic("unreachable")
+}
+
+// eventually waits for a condition that no channel reports.
+func eventually(t testing.TB, what string, ok func() bool) {
+	t.Helper()
+	deadline := time.After(patience)
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for !ok() {
+		select {
+		case <-tick.C:
+		case <-deadline:
+			t.Fatalf("not within %v: %s", patience, what)
+		}
+	}
+}
+
+// checkLeaks fails the test if, after everything was closed, a goroutine of this package's own code is left.
+func checkLeaks(t testing.TB) {
+	t.Helper()
+	t.Cleanup(func() {
+		eventually(t, "all goroutines ended", func() bool {
+			stacks := make([]byte, 1<<20)
+			stacks = stacks[:runtime.Stack(stacks, true)]
+			for stack := range strings.SplitSeq(string(stacks), "\n\n") {
+				if strings.Contains(stack, "node/peer.") && !strings.Contains(stack, "testing.tRunner(") &&
+					!strings.Contains(stack, "testing.(*B)") {
+					return false
+				}
+			}
+			return true
+		})
+	})
+}
+
+// ctxFor is a context that ends with the test's patience.
+func ctxFor(t testing.TB) context.Context {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+// relay forwards TCP connections to a target until it is frozen: then it keeps them open and moves nothing, as a
+// network does that lost its route.
+type relay struct {
+	ln     net.Listener
+	target string
+
+	mu     sync.Mutex
+	frozen chan struct{}
+	wg     sync.WaitGroup
+	conns  []net.Conn
+}
+
+func newRelay(t testing.TB, target string) *relay {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := &relay{ln: ln, target: target, frozen: make(chan struct{})}
+	r.wg.Go(r.accept)
+	t.Cleanup(r.close)
+	return r
+}
+
+func (r *relay) accept() {
+	for {
+		in, err := r.ln.Accept()
+		if err != nil {
+			return
+		}
+		out, err := net.Dial("tcp", r.target)
+		if err != nil {
+			_ = in.Close()
+			continue
+		}
+		r.mu.Lock()
+		r.conns = append(r.conns, in, out)
+		r.mu.Unlock()
+		r.wg.Go(func() { r.pump(in, out) })
+		r.wg.Go(func() { r.pump(out, in) })
+	}
+}
+
+func (r *relay) pump(to, from net.Conn) {
+	buf := make([]byte, 64<<10)
+	for {
+		n, err := from.Read(buf)
+		select {
+		case <-r.frozen:
+			return
+		default:
+		}
+		if err != nil {
+			_ = to.Close()
+			return
+		}
+		if _, err := to.Write(buf[:n]); err != nil {
+			_ = from.Close()
+			return
+		}
+	}
+}
+
+func (r *relay) freeze() { close(r.frozen) }
+
+func (r *relay) close() {
+	_ = r.ln.Close()
+	r.mu.Lock()
+	for _, c := range r.conns {
+		_ = c.Close()
+	}
+	r.mu.Unlock()
+	r.wg.Wait()
+}
