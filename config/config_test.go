@@ -327,8 +327,7 @@ func TestEnvironmentNamesAreUnique(t *testing.T) {
 	seen := map[string]string{}
 	var walk func(typ reflect.Type, path string)
 	walk = func(typ reflect.Type, path string) {
-		for i := range typ.NumField() {
-			f := typ.Field(i)
+		for f := range typ.Fields() {
 			if !f.IsExported() {
 				continue
 			}

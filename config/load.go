@@ -87,8 +87,7 @@ func EnvName(key string) string {
 // override sets every key below typ that the environment has a value for.
 func override(v *viper.Viper, typ reflect.Type, path string, getenv func(string) string) error {
 	var problems []error
-	for i := range typ.NumField() {
-		f := typ.Field(i)
+	for f := range typ.Fields() {
 		if !f.IsExported() {
 			continue
 		}
@@ -116,7 +115,7 @@ func override(v *viper.Viper, typ reflect.Type, path string, getenv func(string)
 
 // parseEnv reads the text of a variable as a value for a field of type typ.
 func parseEnv(typ reflect.Type, text string) (any, error) {
-	switch typ.Kind() { //nolint:exhaustive // the kinds that Config uses
+	switch typ.Kind() {
 	case reflect.Int:
 		n, err := strconv.ParseInt(text, 10, 32)
 		if err != nil {

@@ -29,23 +29,23 @@ const maxDepth = 16
 // maxProblems bounds how many problems of one file are listed.
 const maxProblems = 32
 
-// readBounded reads a file of at most max bytes.
-func readBounded(path string, max int64) ([]byte, error) {
+// readBounded reads a file of at most limit bytes.
+func readBounded(path string, limit int64) ([]byte, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close() //nolint:errcheck // only read from
-	return readAll(f, path, max)
+	return readAll(f, path, limit)
 }
 
-func readAll(r io.Reader, name string, max int64) ([]byte, error) {
-	data, err := io.ReadAll(io.LimitReader(r, max+1))
+func readAll(r io.Reader, name string, limit int64) ([]byte, error) {
+	data, err := io.ReadAll(io.LimitReader(r, limit+1))
 	if err != nil {
 		return nil, fmt.Errorf("read %s: %w", name, err)
 	}
-	if int64(len(data)) > max {
-		return nil, fmt.Errorf("%s: %w: at most %d bytes", name, ErrTooLarge, max)
+	if int64(len(data)) > limit {
+		return nil, fmt.Errorf("%s: %w: at most %d bytes", name, ErrTooLarge, limit)
 	}
 	return data, nil
 }
@@ -66,8 +66,7 @@ func checkJSON(data []byte, typ reflect.Type, path string) error {
 	}
 	if !json.Valid(data) { // says where, which the token reader does not
 		var syntax *json.SyntaxError
-		var any json.RawMessage
-		if err := json.Unmarshal(data, &any); errors.As(err, &syntax) {
+		if err := json.Unmarshal(data, new(json.RawMessage)); errors.As(err, &syntax) {
 			return fmt.Errorf("line %d: not JSON: %w", line(data, syntax.Offset), err)
 		}
 		return errors.New("not JSON")
@@ -177,7 +176,7 @@ func checkScalar(typ reflect.Type, tok json.Token) error {
 	if tok == nil {
 		return fmt.Errorf("want %s, got null", kindName(typ))
 	}
-	if u, ok := reflect.New(typ).Interface().(encoding.TextUnmarshaler); ok {
+	if u, ok := reflect.TypeAssert[encoding.TextUnmarshaler](reflect.New(typ)); ok {
 		s, isText := tok.(string)
 		if !isText {
 			return fmt.Errorf("want %s, got %v", kindName(typ), tok)
@@ -209,7 +208,7 @@ func kindName(typ reflect.Type) string {
 	if typ == reflect.TypeFor[Duration]() {
 		return `a duration in quotes, such as "150ms"`
 	}
-	switch typ.Kind() { //nolint:exhaustive // the kinds that our files use
+	switch typ.Kind() {
 	case reflect.String:
 		return "a text in quotes"
 	case reflect.Bool:
@@ -232,8 +231,8 @@ func named(path string) string {
 
 // fieldByKey is the type of the field of a struct whose json tag is exactly key.
 func fieldByKey(typ reflect.Type, key string) (reflect.Type, bool) {
-	for i := range typ.NumField() {
-		if f := typ.Field(i); f.IsExported() && tagOf(f) == key {
+	for f := range typ.Fields() {
+		if f.IsExported() && tagOf(f) == key {
 			return f.Type, true
 		}
 	}
@@ -242,8 +241,8 @@ func fieldByKey(typ reflect.Type, key string) (reflect.Type, bool) {
 
 func keysOf(typ reflect.Type) []string {
 	var keys []string
-	for i := range typ.NumField() {
-		if f := typ.Field(i); f.IsExported() {
+	for f := range typ.Fields() {
+		if f.IsExported() {
 			keys = append(keys, tagOf(f))
 		}
 	}

@@ -1,0 +1,68 @@
+# Everything here works on a machine that has Go, make and the Go module proxy; `make setup` brings in what else is
+# missing. Lists of targets: `make help`.
+SHELL       := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := build
+
+GO       ?= go
+MODULE   := github.com/baton-ha/baton
+VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+LDFLAGS  := -s -w -X main.version=$(VERSION)
+LINT     := $(GO) tool -modfile=scripts/lint/go.mod golangci-lint
+LINTARGS := --config scripts/lint/golangci.yml
+
+# The whole-cluster simulation is single-threaded and long: the race detector finds nothing in it and makes it ten
+# times slower, so it runs on its own (sim-test). Everything else runs under the detector.
+SIM      := ./node/nodetest
+SIMTESTS := ^TestSimulation
+# Seeds of `make sim`, first and last.
+SEEDS    ?= 1-200
+# How long `make test-full` spends on each fuzz target.
+FUZZTIME ?= 30s
+
+.PHONY: help setup build run test race-test sim-test test-full fuzz sim lint fmt bench clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: ## bring in what is missing: the C compiler of the race detector, the modules
+	@GO="$(GO)" scripts/setup.sh
+
+build: ## bin/baton
+	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/baton ./cmd/baton
+
+run: build ## three real processes, a killed leader, nothing lost
+	bin/baton demo
+
+test: setup ## all tests that need no root, under the race detector
+	$(GO) vet ./...
+	@$(MAKE) --no-print-directory race-test sim-test
+
+race-test:
+	$(GO) test -race -timeout 20m $$($(GO) list ./... | grep -v '/node/nodetest$$')
+	if [ -d $(SIM) ]; then $(GO) test -race -timeout 20m -skip '$(SIMTESTS)' $(SIM); fi
+
+sim-test: ## the whole-cluster simulation over its fixed seeds, without the race detector
+	if [ -d $(SIM) ]; then $(GO) test -timeout 20m -run '$(SIMTESTS)' $(SIM); fi
+
+test-full: test fuzz ## test, then every fuzz target for FUZZTIME and the simulation over SEEDS
+	@$(MAKE) --no-print-directory sim
+
+fuzz: ## every fuzz target for FUZZTIME
+	scripts/fuzz.sh '$(FUZZTIME)'
+
+sim: ## the simulation over other seeds: make sim SEEDS=FROM-TO
+	BATON_SIM_SEEDS='$(SEEDS)' $(GO) test -count=1 -timeout 0 -run '$(SIMTESTS)' -v $(SIM)
+
+lint: ## golangci-lint at the version of scripts/lint/go.mod
+	$(LINT) run $(LINTARGS) ./...
+
+fmt: ## format the tree as the linter wants it
+	$(LINT) fmt $(LINTARGS) ./...
+
+bench: ## Go benchmarks of all packages
+	$(GO) test -run '^$$' -bench . -benchmem ./...
+
+clean: ## remove what these targets made
+	rm -rf bin dist
+	$(GO) clean -testcache
