@@ -39,7 +39,8 @@ func (s *Server) streamEvents(w http.ResponseWriter, r *http.Request) error {
 	w.Header().Set("Content-Type", "text/event-stream")
 	w.Header().Set("X-Accel-Buffering", "no") // proxies: pass each event on at once
 	w.WriteHeader(http.StatusOK)
-	if err := st.write(fmt.Appendf(nil, "retry: %d\n\n", reconnectMs)); err != nil {
+	// An id without data is no event: it only tells a reader that is cut before its first block where to resume.
+	if err := st.write(fmt.Appendf(nil, "id: %d\nretry: %d\n\n", last, reconnectMs)); err != nil {
 		return err
 	}
 	// First without a subscription, which would overflow during a long way back; then once more for what became final
