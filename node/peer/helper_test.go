@@ -251,17 +251,27 @@ func (r *relay) accept() {
 		if err != nil {
 			return
 		}
+		r.hold(in)
+		select {
+		case <-r.frozen:
+			continue
+		default:
+		}
 		out, err := net.Dial("tcp", r.target)
 		if err != nil {
 			_ = in.Close()
 			continue
 		}
-		r.mu.Lock()
-		r.conns = append(r.conns, in, out)
-		r.mu.Unlock()
+		r.hold(out)
 		r.wg.Go(func() { r.pump(in, out) })
 		r.wg.Go(func() { r.pump(out, in) })
 	}
+}
+
+func (r *relay) hold(c net.Conn) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.conns = append(r.conns, c)
 }
 
 func (r *relay) pump(to, from net.Conn) {

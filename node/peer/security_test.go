@@ -1,0 +1,540 @@
+package peer
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/binary"
+	"errors"
+	"io"
+	"math/big"
+	"net"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+// stranger is a TLS client under the test's control.
+func stranger(t testing.TB, n *node, tune func(*tls.Config)) (*tls.Conn, error) {
+	t.Helper()
+	cert, err := selfCertificate(keyOf(77))
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg := &tls.Config{Certificates: []tls.Certificate{cert}, InsecureSkipVerify: true, NextProtos: []string{Proto}}
+	tune(cfg)
+	raw := dialRaw(t, n)
+	conn := tls.Client(raw, cfg)
+	return conn, conn.HandshakeContext(ctxFor(t))
+}
+
+func dialRaw(t testing.TB, n *node) net.Conn {
+	t.Helper()
+	raw, err := net.Dial("tcp", n.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = raw.Close() })
+	if err := raw.SetDeadline(time.Now().Add(patience)); err != nil {
+		t.Fatal(err)
+	}
+	return raw
+}
+
+// expectEnd reads until the other side ends the connection.
+func expectEnd(t testing.TB, conn net.Conn) {
+	t.Helper()
+	_, err := io.Copy(io.Discard, conn)
+	if timeout, ok := errors.AsType[net.Error](err); ok && timeout.Timeout() {
+		t.Fatal("the connection was not ended")
+	}
+}
+
+func (n *node) heardNothing(t testing.TB) {
+	t.Helper()
+	if len(n.messages)+len(n.up)+len(n.down) != 0 {
+		t.Error("the handler was called")
+	}
+}
+
+func ecdsaCertificate(t testing.TB) tls.Certificate {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1)}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
+}
+
+func TestStrangersAreRefused(t *testing.T) {
+	member, err := selfCertificate(keyOf(2))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		name string
+		tune func(*tls.Config)
+	}{
+		{"unknown key", func(*tls.Config) {}},
+		{"no key", func(c *tls.Config) { c.Certificates = nil }},
+		{"a member's certificate without its key", func(c *tls.Config) {
+			c.Certificates = []tls.Certificate{{Certificate: member.Certificate, PrivateKey: keyOf(77)}}
+		}},
+		{"another kind of key", func(c *tls.Config) { c.Certificates = []tls.Certificate{ecdsaCertificate(t)} }},
+		{"TLS 1.2 with a member's key", func(c *tls.Config) {
+			c.Certificates, c.MaxVersion = []tls.Certificate{member}, tls.VersionTLS12
+		}},
+		{"no ALPN with a member's key", func(c *tls.Config) {
+			c.Certificates, c.NextProtos = []tls.Certificate{member}, nil
+		}},
+		{"unknown ALPN with a member's key", func(c *tls.Config) {
+			c.Certificates, c.NextProtos = []tls.Certificate{member}, []string{"h2", "baton/2"}
+		}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			nodes := cluster(t, 2, nil)
+			n := nodes[0]
+			n.Start()
+			refused := n.Stats().Refused
+			conn, err := stranger(t, n, c.tune)
+			if err == nil {
+				_, _ = conn.Write(helloBytes(roleStream, "node2", "node1"))
+				expectEnd(t, conn)
+			}
+			eventually(t, "the refusal was counted", func() bool { return n.Stats().Refused > refused })
+			eventually(t, "the connection was given up", func() bool { return n.Stats().Conns == 0 })
+			if n.Stats().Accepts != 0 {
+				t.Error("the stranger was accepted")
+			}
+			n.heardNothing(t)
+		})
+	}
+}
+
+// The same client as above with a member's key gets in: the table above refuses for the reasons that it names.
+func TestTheStrangerWithAMembersKeyGetsIn(t *testing.T) {
+	n := cluster(t, 2, nil)[0]
+	n.Start()
+	conn := greeted(t, n, roleStream)
+	msg := messageFrame(5, []byte("hi"))
+	if err := msg.writeTo(conn); err != nil {
+		t.Fatal(err)
+	}
+	if m := recv(t, n.messages); m.from != "node2" || m.kind != 5 || string(m.payload) != "hi" {
+		t.Fatalf("got %v", m)
+	}
+}
+
+func TestGarbageIsRefusedAndLoggedOnce(t *testing.T) {
+	const tries = 30
+	nodes := cluster(t, 2, nil)
+	n := nodes[0]
+	n.Start()
+	garbage := make([]byte, 1<<16)
+	if _, err := rand.Read(garbage); err != nil {
+		t.Fatal(err)
+	}
+	for i := range tries {
+		raw := dialRaw(t, n)
+		switch i % 3 {
+		case 0:
+			_, _ = raw.Write(garbage)
+		case 1:
+			_, _ = raw.Write([]byte("GET / HTTP/1.1\r\nHost: node1\r\n\r\n"))
+		default:
+			_ = raw.(*net.TCPConn).CloseWrite()
+		}
+		expectEnd(t, raw)
+	}
+	eventually(t, "all were counted", func() bool { return n.Stats().Refused >= tries && n.Stats().Conns == 0 })
+	if got := n.logs.count("peer connection refused"); got != 1 {
+		t.Errorf("%d log lines, want 1", got)
+	}
+	n.heardNothing(t)
+
+	nodes[1].Start() // and peers still get in
+	recv(t, n.up)
+	recv(t, nodes[1].up)
+}
+
+func TestWrongKeyIsRefusedBothWays(t *testing.T) {
+	nodes := cluster(t, 2, nil)
+	a, b := nodes[0], nodes[1]
+	wrong := b.asPeer()
+	wrong.PublicKey = publicKey(keyOf(99))
+	if err := a.SetPeers([]Peer{wrong}); err != nil { // b has a's right key
+		t.Fatal(err)
+	}
+	a.Start()
+	b.Start()
+	// Each count grows from both sides' attempts: a refuses b as a server and as a client.
+	eventually(t, "both sides saw refusals", func() bool { return a.Stats().Refused > 5 && b.Stats().Refused > 5 })
+	for _, n := range nodes {
+		n.heardNothing(t)
+		if s := n.Stats(); s.Connects+s.Accepts != 0 || len(n.Connected()) != 0 {
+			t.Errorf("%s: %+v", n.cfg.ID, s)
+		}
+	}
+	if err := a.SetPeers([]Peer{b.asPeer()}); err != nil {
+		t.Fatal(err)
+	}
+	recv(t, a.up)
+	recv(t, b.up)
+}
+
+// Two configurations that name one key differently are told so.
+func TestIDsMustAgree(t *testing.T) {
+	nodes := cluster(t, 2, nil)
+	a, b := nodes[0], nodes[1]
+	renamed := b.asPeer()
+	renamed.ID = "bob"
+	if err := a.SetPeers([]Peer{renamed}); err != nil {
+		t.Fatal(err)
+	}
+	a.Start()
+	b.Start()
+	eventually(t, "both sides log why", func() bool {
+		return a.logs.count(`calls this node \"bob\", but this is \"node2\"`) == 1 &&
+			b.logs.count(`calls itself \"node2\", but its key is that of \"bob\"`) == 1
+	})
+	a.heardNothing(t)
+	b.heardNothing(t)
+}
+
+func TestSilentStrangersAreDropped(t *testing.T) {
+	nodes := cluster(t, 2, func(_ int, cfg *Config) { cfg.HandshakeTimeout = time.Second })
+	n := nodes[0]
+	n.Start()
+	expectEnd(t, dialRaw(t, n)) // says nothing at all
+
+	member, err := selfCertificate(keyOf(2))
+	if err != nil {
+		t.Fatal(err)
+	}
+	conn, err := stranger(t, n, func(c *tls.Config) { c.Certificates = []tls.Certificate{member} })
+	if err != nil {
+		t.Fatal(err)
+	}
+	expectEnd(t, conn) // a member that never says hello
+	n.heardNothing(t)
+}
+
+// Strangers that fill every place cannot keep peers out: the oldest of them goes.
+func TestStrangersCannotKeepPeersOut(t *testing.T) {
+	nodes := cluster(t, 2, func(_ int, cfg *Config) {
+		cfg.MaxHandshakes, cfg.MaxConns = 3, 7
+		cfg.HandshakeTimeout = time.Hour
+	})
+	n := nodes[0]
+	n.Start()
+	var strangers []net.Conn
+	for range 4 {
+		strangers = append(strangers, dialRaw(t, n))
+	}
+	expectEnd(t, strangers[0])
+	if got := n.Stats().Conns; got > 3 {
+		t.Errorf("%d connections are open", got)
+	}
+	nodes[1].Start()
+	recv(t, n.up)
+	recv(t, nodes[1].up)
+	// The peer's two connections cost two strangers their places, not more.
+	if err := strangers[3].SetReadDeadline(time.Now().Add(-time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := strangers[3].Read(make([]byte, 1)); err == nil || !strings.Contains(err.Error(), "timeout") {
+		t.Errorf("the newest stranger was dropped: %v", err)
+	}
+}
+
+func helloBytes(role role, from, to string) []byte {
+	f := newFrame(classHello, hello{role: role, from: from, to: to}.encode())
+	return frameBytes(f)
+}
+
+func frameBytes(f frame) []byte { return slices.Concat(f.head[:f.headLen], f.payload) }
+
+// member connects with node2's key and says nothing yet.
+func member(t testing.TB, n *node) *tls.Conn {
+	t.Helper()
+	cert, err := selfCertificate(keyOf(2))
+	if err != nil {
+		t.Fatal(err)
+	}
+	conn, err := stranger(t, n, func(c *tls.Config) { c.Certificates = []tls.Certificate{cert} })
+	if err != nil {
+		t.Fatal(err)
+	}
+	return conn
+}
+
+// greeted connects with node2's key up to the welcome.
+func greeted(t testing.TB, n *node, role role) *tls.Conn {
+	t.Helper()
+	conn := member(t, n)
+	if _, err := conn.Write(helloBytes(role, "node2", "node1")); err != nil {
+		t.Fatal(err)
+	}
+	c, _, err := newFrameReader(conn, maxGreetBytes).next()
+	if err != nil || c != classWelcome {
+		t.Fatalf("class %d, %v", c, err)
+	}
+	return conn
+}
+
+func TestBadGreetings(t *testing.T) {
+	long := strings.Repeat("x", maxIDBytes)
+	version2 := hello{role: roleStream, from: "node2", to: "node1"}.encode()
+	version2[0] = 2
+	for _, c := range []struct {
+		name  string
+		bytes []byte
+	}{
+		{"message first", frameBytes(messageFrame(1, []byte("x")))},
+		{"welcome first", frameBytes(newFrame(classWelcome, nil))},
+		{"empty frame", make([]byte, 4)},
+		{"long frame", binary.BigEndian.AppendUint32(nil, maxGreetBytes)},
+		{"version", frameBytes(newFrame(classHello, version2))},
+		{"no role", helloBytes(0, "node2", "node1")},
+		{"unknown role", helloBytes(3, "node2", "node1")},
+		{"empty hello", frameBytes(newFrame(classHello, nil))},
+		{"short hello", frameBytes(newFrame(classHello, []byte{1, 1, 5, 'n', 'o'}))},
+		{"bytes after", frameBytes(newFrame(classHello, append(hello{roleStream, "node2", "node1"}.encode(), 0)))},
+		{"from another", helloBytes(roleStream, "node3", "node1")},
+		{"to another", helloBytes(roleStream, "node2", "node3")},
+		{"long names", helloBytes(roleStream, long, long)},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			n := cluster(t, 2, nil)[0]
+			n.Start()
+			refused := n.Stats().Refused
+			conn := member(t, n)
+			if _, err := conn.Write(c.bytes); err != nil {
+				t.Fatal(err)
+			}
+			expectEnd(t, conn)
+			eventually(t, "the refusal was counted", func() bool { return n.Stats().Refused > refused })
+			n.heardNothing(t)
+		})
+	}
+}
+
+func TestForbiddenFramesEndTheConnection(t *testing.T) {
+	request := frameBytes(requestFrame(1, 1, nil))
+	for _, c := range []struct {
+		name  string
+		role  role
+		bytes []byte
+	}{
+		{"empty frame", roleStream, make([]byte, 4)},
+		{"oversize frame", roleStream, binary.BigEndian.AppendUint32(nil, 9<<20-3)},
+		{"huge frame", roleRPC, []byte{0xff, 0xff, 0xff, 0xff}},
+		{"class zero", roleStream, frameBytes(newFrame(0, nil))},
+		{"unknown class", roleRPC, frameBytes(newFrame(200, []byte("12345678")))},
+		{"second hello", roleStream, helloBytes(roleStream, "node2", "node1")},
+		{"ping with a body", roleStream, frameBytes(newFrame(classPing, []byte{1}))},
+		{"message without kind", roleStream, frameBytes(newFrame(classMessage, nil))},
+		{"request on a stream", roleStream, request},
+		{"message on rpc", roleRPC, frameBytes(messageFrame(1, []byte("12345678")))},
+		{"response on rpc", roleRPC, frameBytes(answerFrame(classResponse, 1, nil))},
+		{"request without id", roleRPC, frameBytes(newFrame(classRequest, []byte("1234567")))},
+		{"request without kind", roleRPC, frameBytes(newFrame(classRequest, []byte("12345678")))},
+		{"two requests with one id", roleRPC, slices.Concat(request, request)},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			n := cluster(t, 2, nil)[0]
+			hold := make(chan struct{})
+			n.onRequest = blockUntil(hold)
+			n.Start()
+			conn := greeted(t, n, c.role)
+			if _, err := conn.Write(c.bytes); err != nil {
+				t.Fatal(err)
+			}
+			expectEnd(t, conn)
+			close(hold)
+			eventually(t, "the fault was counted", func() bool { return n.Stats().ProtocolErrors == 1 })
+			n.heardNothing(t)
+		})
+	}
+}
+
+// A dialler checks its peer's frames as well.
+func TestForbiddenAnswersEndTheConnection(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		bytes []byte
+		count func(Stats) uint64
+	}{
+		{"no welcome", frameBytes(messageFrame(1, nil)), func(s Stats) uint64 { return s.Refused }},
+		{"welcome with a body", frameBytes(newFrame(classWelcome, []byte{1})), func(s Stats) uint64 { return s.Refused }},
+		{"refused", frameBytes(newFrame(classRefused, []byte("go away"))), func(s Stats) uint64 { return s.Refused }},
+		{
+			"message from the accepter", slices.Concat(frameBytes(newFrame(classWelcome, nil)), frameBytes(messageFrame(1, nil))),
+			func(s Stats) uint64 { return s.ProtocolErrors },
+		},
+		{
+			"answer without id", slices.Concat(frameBytes(newFrame(classWelcome, nil)), frameBytes(newFrame(classResponse, []byte("1")))),
+			func(s Stats) uint64 { return s.ProtocolErrors },
+		},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			checkLeaks(t)
+			cert, err := selfCertificate(keyOf(2))
+			if err != nil {
+				t.Fatal(err)
+			}
+			ln, err := tls.Listen("tcp", "127.0.0.1:0", serverTLS(cert, []string{Proto}, func(ed25519.PublicKey) bool { return true }))
+			if err != nil {
+				t.Fatal(err)
+			}
+			done := make(chan struct{})
+			go func() {
+				defer close(done)
+				for {
+					conn, err := ln.Accept()
+					if err != nil {
+						return
+					}
+					_, _, _ = newFrameReader(conn, maxGreetBytes).next()
+					_, _ = conn.Write(c.bytes)
+					_, _ = io.Copy(io.Discard, conn)
+					_ = conn.Close()
+				}
+			}()
+			t.Cleanup(func() { _ = ln.Close(); <-done })
+			cfg := testConfig(1)
+			cfg.Peers = []Peer{{ID: "node2", Addr: ln.Addr().String(), PublicKey: publicKey(keyOf(2))}}
+			n := newNode(t, cfg)
+			n.Start()
+			eventually(t, "the fault was counted", func() bool { return c.count(n.Stats()) > 1 })
+			if len(n.messages) != 0 {
+				t.Error("the handler got a message")
+			}
+			if err := n.Close(); err != nil {
+				t.Fatal(err)
+			}
+		})
+	}
+}
+
+// A peer's new connection takes the place of its old one, whose messages come first.
+func TestNewConnectionReplacesTheOld(t *testing.T) {
+	n := cluster(t, 2, nil)[0]
+	entered, leave := make(chan struct{}, 10), make(chan struct{})
+	n.onMessage = func(m message) {
+		entered <- struct{}{}
+		if m.kind == 1 {
+			<-leave
+		}
+	}
+	n.Start()
+	first := greeted(t, n, roleStream)
+	if _, err := first.Write(slices.Concat(frameBytes(messageFrame(1, nil)), frameBytes(messageFrame(2, nil)))); err != nil {
+		t.Fatal(err)
+	}
+	recv(t, entered)
+	second := greeted(t, n, roleStream)
+	expectEnd(t, first)
+	third := greeted(t, n, roleStream)
+	expectEnd(t, second)
+	before := n.Stats().FramesIn
+	if _, err := third.Write(frameBytes(messageFrame(3, nil))); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the third connection was read", func() bool { return n.Stats().FramesIn > before })
+	if len(entered) != 0 {
+		t.Fatal("two messages of one peer are handled at once")
+	}
+	close(leave)
+	if m := recv(t, n.messages); m.kind != 1 {
+		t.Fatalf("kind %d came first", m.kind)
+	}
+	if m := recv(t, n.messages); m.kind != 3 {
+		t.Fatalf("kind %d came second: the old connection was over", m.kind)
+	}
+}
+
+func TestOtherProtocols(t *testing.T) {
+	served := make(chan string, 10)
+	nodes := cluster(t, 2, func(i int, cfg *Config) {
+		cfg.HandshakeTimeout = time.Second
+		if i == 0 {
+			cfg.ALPN = map[string]func(net.Conn, string){"echo/1": func(conn net.Conn, id string) {
+				served <- id
+				_, _ = io.Copy(conn, conn)
+			}}
+		}
+	})
+	startAll(t, nodes)
+	a, b := nodes[0], nodes[1]
+	conn, err := b.Dial(ctxFor(t), "node1", "echo/1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.WriteString(conn, "hello"); err != nil {
+		t.Fatal(err)
+	}
+	got := make([]byte, 5)
+	if _, err := io.ReadFull(conn, got); err != nil || string(got) != "hello" {
+		t.Fatalf("%q, %v", got, err)
+	}
+	if id := recv(t, served); id != "node2" {
+		t.Fatalf("served %s", id)
+	}
+	if _, err := b.Dial(ctxFor(t), "node1", "echo/2"); err == nil {
+		t.Error("a protocol that nobody serves was dialled")
+	}
+	if _, err := b.Dial(ctxFor(t), "node9", "echo/1"); !errors.Is(err, ErrUnknownPeer) {
+		t.Error(err)
+	}
+	s, err := stranger(t, a, func(c *tls.Config) { c.NextProtos = []string{"echo/1"} })
+	if err == nil {
+		expectEnd(t, s)
+	}
+	if err := a.Close(); err != nil { // ends the connection and waits for the function
+		t.Fatal(err)
+	}
+	expectEnd(t, conn)
+	_ = conn.Close()
+	if len(served) != 0 {
+		t.Error("a stranger was served")
+	}
+}
+
+// blockUntil is an onRequest that answers nothing before hold is closed.
+func blockUntil(hold <-chan struct{}) func(ctx context.Context, from string, kind byte, payload []byte) ([]byte, error) {
+	return func(ctx context.Context, _ string, _ byte, _ []byte) ([]byte, error) {
+		select {
+		case <-hold:
+		case <-ctx.Done():
+		}
+		return nil, nil
+	}
+}
+
+// handshake runs a server and a client against each other and returns the first error of either.
+func handshake(t testing.TB, server, client *tls.Config) error {
+	t.Helper()
+	a, b := net.Pipe()
+	defer func() { _, _ = a.Close(), b.Close() }()
+	served := make(chan error, 1)
+	go func() {
+		err := tls.Server(a, server).HandshakeContext(ctxFor(t))
+		if err != nil {
+			_ = a.Close()
+		}
+		served <- err
+	}()
+	err := tls.Client(b, client).HandshakeContext(ctxFor(t))
+	return errors.Join(err, <-served)
+}
