@@ -292,6 +292,7 @@ type Status struct {
 	ClusterID    ClusterID
 	Inc          Inc
 	Boot         uint64
+	Backoff      int // failures since the last commit; limits double with each (PROTOCOL R6)
 	Lease        Lease
 }
 

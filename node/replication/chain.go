@@ -1,0 +1,366 @@
+package replication
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/baton-ha/baton/blockstore/block"
+	"github.com/baton-ha/baton/raftify/core"
+)
+
+var (
+	// ErrNotLeading is returned by Propose when this node does not lead, or its takeover is not done.
+	ErrNotLeading = errors.New("not leading")
+	// ErrStaleParent is returned by Propose for a block that does not extend the tip.
+	ErrStaleParent = errors.New("block does not extend the tip")
+	// ErrWindowFull is returned by Propose while too many blocks are uncommitted.
+	ErrWindowFull = errors.New("too many uncommitted blocks")
+)
+
+// Reader gives the chain what is stored. It is asked only for heights that this node wrote and has not cut.
+type Reader interface {
+	HashAt(h block.Height) (block.Hash, bool)
+}
+
+// Options configure a Chain.
+type Options struct {
+	ID     core.NodeID
+	Inc    core.Inc
+	Reader Reader
+	// The durable state as loaded.
+	Synced core.Term
+	Tip    Ref
+	Commit CommitRecord
+	Nacked core.Term
+	// MinElection is the cluster's election timeout, the unit of this layer's limits.
+	MinElection time.Duration
+	// MaxInflight is how many blocks may be proposed and not committed.
+	MaxInflight int
+	Now         core.Instant
+}
+
+// entry is one block of the own chain that is kept in memory.
+type entry struct {
+	hash block.Hash
+	blk  *block.Block // nil when it was read as a hash only
+}
+
+type inflight struct {
+	seq    uint64
+	report Report // own report once this write is durable
+	nack   *Ref
+	at     core.Instant
+}
+
+type progress struct {
+	inc    core.Inc
+	match  Ref
+	next   block.Height
+	at     core.Instant // last acknowledgement or resend
+	synced bool
+}
+
+// limits of what is kept in memory.
+const (
+	keepEntries   = 512
+	maxBodies     = 2048
+	maxBodyBytes  = 64 << 20
+	maxCerts      = 128
+	sendWindow    = 64
+	sendWindowLen = 16 << 20
+)
+
+// Chain is the replication protocol of one node: R7 to R13. It is a plain value like core.Core, whose Hook it is.
+// One caller at a time; the same as the core's.
+type Chain struct {
+	opt Options
+	flt faults
+
+	st core.Status // as last observed
+
+	// The own chain as queued for writing: hashes of (base, tip].
+	base   block.Height
+	own    []entry
+	tip    Ref
+	synced core.Term
+	commit Ref
+	nacked core.Term // term in which this node acknowledges nothing more
+	// What of it is durable.
+	durable Report
+	seq     uint64
+	writes  []inflight
+
+	out    Ready
+	cmds   []core.Command
+	acked  Report // last acknowledged, to send each once
+	ackAt  core.Instant
+	ackNow bool // answer although nothing changed
+	gapAt  core.Instant
+
+	// What is known of the leader of the current term.
+	take     *Ref
+	leadTip  block.Height
+	leadComm block.Height
+	propAt   core.Instant // of the last proposal from the current leader
+	refused  Ref          // last block that could not be reproduced, to say it once
+
+	// Blocks that are not in the own chain.
+	bodies    map[block.Hash]*block.Block
+	bodyBytes int
+	executed  map[block.Hash]bool // verdict of the executor; true: root reproduced
+	asked     map[block.Hash]bool // handed to the executor, no verdict yet
+	pend      []*block.Block      // proposals that extend the tip, in order, executing
+	certs     []CommitRecord      // announced commits that the own chain does not hold yet, ascending
+	job       *job
+	fetchID   uint64
+	fetching  uint64 // id of the outstanding fetch, 0 for none
+	fetchRR   int
+	fetchAt   core.Instant // not before this, after a failure
+	fetchWait bool
+
+	// Leader only.
+	leading      bool // takeover done
+	taking       *taking
+	best         Report // greatest report of the majority that elected this node
+	sources      []core.NodeID
+	termCommit   Ref // newest commit counted in this term
+	transferring bool
+	peers        map[core.NodeID]*progress
+	nacks        map[core.NodeID]Ref
+	lastCommit   core.Instant // of the last commit, or since when something is uncommitted
+	heardTip     block.Height // newest tip heard of from anyone, for R4
+	now          core.Instant
+}
+
+type taking struct {
+	term    core.Term
+	writing uint64 // number of the takeover's write, 0 before
+	chain   bool   // that write is durable
+	hard    bool   // the hard state of the election layer too
+}
+
+// New returns the chain layer for the given durable state.
+func New(opt Options) (*Chain, error) {
+	if opt.Reader == nil || opt.MinElection <= 0 || opt.MaxInflight < 1 {
+		return nil, errors.New("replication needs a reader, an election timeout and room for one block")
+	}
+	if opt.Commit.Ref.Height > opt.Tip.Height {
+		return nil, fmt.Errorf("commit %v is above the tip %v", opt.Commit.Ref, opt.Tip)
+	}
+	return &Chain{
+		opt: opt, base: opt.Tip.Height, tip: opt.Tip, synced: opt.Synced, commit: opt.Commit.Ref, nacked: opt.Nacked,
+		durable: Report{opt.Synced, opt.Tip},
+		bodies:  map[block.Hash]*block.Block{}, executed: map[block.Hash]bool{}, asked: map[block.Hash]bool{},
+		now: opt.Now,
+	}, nil
+}
+
+// Tip returns the newest block of the own chain as queued for writing.
+func (c *Chain) Tip() Ref { return c.tip }
+
+// Commit returns the newest committed block that this node knows and holds.
+func (c *Chain) Commit() Ref { return c.commit }
+
+// Durable state as last confirmed.
+func (c *Chain) DurableReport() Report { return c.durable }
+
+// Leading reports whether this node leads and its takeover is done.
+func (c *Chain) Leading() bool { return c.leading }
+
+// Take returns the takeover block of the current term, as far as this node knows it.
+func (c *Chain) Take() (Ref, bool) {
+	if c.take == nil {
+		return Ref{}, false
+	}
+	return *c.take, true
+}
+
+// LeaderHeight returns the leader's newest committed height as last heard, for readiness and lag.
+func (c *Chain) LeaderHeight() block.Height {
+	if c.leading {
+		return c.commit.Height
+	}
+	return max(c.leadComm, c.commit.Height)
+}
+
+// Match returns what id has acknowledged in this term to this leader.
+func (c *Chain) Match(id core.NodeID) (block.Height, bool) {
+	p := c.peers[id]
+	if p == nil || !p.synced {
+		return 0, false
+	}
+	return p.match.Height, true
+}
+
+// ReadHeight is the height that a linearizable read that begins now must wait for (PROTOCOL R20): the commit, and at
+// least the takeover. False unless this node leads.
+func (c *Chain) ReadHeight() (block.Height, bool) {
+	if !c.leading {
+		return 0, false
+	}
+	if c.broken(FaultReadOldCommit) {
+		return c.commit.Height, true
+	}
+	return max(c.commit.Height, c.take.Height), true
+}
+
+// hashAt returns the own chain's hash at h, as queued for writing.
+func (c *Chain) hashAt(h block.Height) (block.Hash, bool) {
+	switch {
+	case h > c.tip.Height:
+		return block.Hash{}, false
+	case h == c.tip.Height:
+		return c.tip.Hash, true
+	case h > c.base:
+		return c.own[h-c.base-1].hash, true
+	case h == c.commit.Height:
+		return c.commit.Hash, true
+	}
+	return c.opt.Reader.HashAt(h)
+}
+
+// has reports whether the own chain holds ref.
+func (c *Chain) has(r Ref) bool {
+	h, ok := c.hashAt(r.Height)
+	return ok && h == r.Hash
+}
+
+func (c *Chain) alarm(format string, args ...any) {
+	c.out.Events = append(c.out.Events, Event{Kind: EventAlarm, Detail: fmt.Sprintf(format, args...)})
+}
+
+func (c *Chain) event(e Event) { c.out.Events = append(c.out.Events, e) }
+
+// write queues an atomic change and makes it the own chain at once; it becomes durable later.
+func (c *Chain) write(w Write) uint64 {
+	c.seq++
+	w.Seq = c.seq
+	if w.Cut != nil {
+		c.cutTo(*w.Cut)
+	}
+	for _, b := range w.Append {
+		invariant(b.Header.Height == c.tip.Height+1 && b.Header.Parent == c.tip.Hash,
+			"R8: block %d does not extend the tip %v", b.Header.Height, c.tip)
+		c.own = append(c.own, entry{b.Hash(), b})
+		c.tip = Ref{b.Header.Height, b.Hash()}
+		c.forgetBody(b.Hash())
+	}
+	if w.Synced != nil {
+		invariant(*w.Synced >= c.synced, "I4: synced would fall from %d to %d", c.synced, *w.Synced)
+		c.synced = *w.Synced
+	}
+	if w.Nacked != nil {
+		c.nacked = *w.Nacked
+	}
+	f := inflight{seq: c.seq, report: Report{c.synced, c.tip}, at: c.now}
+	c.writes = append(c.writes, f)
+	c.out.Writes = append(c.out.Writes, w)
+	return c.seq
+}
+
+func (c *Chain) cutTo(h block.Height) {
+	if h >= c.tip.Height {
+		return
+	}
+	invariant(h >= c.commit.Height, "I12: cut to %d below the commit %v", h, c.commit)
+	hash, ok := c.hashAt(h)
+	invariant(ok, "own chain has no block %d", h)
+	for len(c.own) > 0 && c.base+block.Height(len(c.own)) > h {
+		e := c.own[len(c.own)-1]
+		c.own = c.own[:len(c.own)-1]
+		if e.blk != nil {
+			c.keepBody(e.blk)
+		}
+	}
+	c.base = min(c.base, h)
+	c.tip = Ref{h, hash}
+	c.pend = nil
+	c.event(Event{Kind: EventCut, Ref: c.tip})
+}
+
+// trim forgets own blocks that are durable, committed and old.
+func (c *Chain) trim() {
+	limit := min(c.commit.Height, c.durable.Tip.Height)
+	n := 0
+	for len(c.own)-n > keepEntries && c.base+block.Height(n)+1 <= limit {
+		n++
+	}
+	if n > 0 {
+		c.own = slices.Clone(c.own[n:])
+		c.base += block.Height(n)
+	}
+}
+
+func (c *Chain) keepBody(b *block.Block) {
+	if b.Header.Height <= c.commit.Height {
+		return
+	}
+	if _, ok := c.bodies[b.Hash()]; ok {
+		return
+	}
+	if len(c.bodies) >= maxBodies || c.bodyBytes+b.Size() > maxBodyBytes {
+		clear(c.bodies)
+		c.bodyBytes = 0
+	}
+	c.bodies[b.Hash()] = b
+	c.bodyBytes += b.Size()
+}
+
+func (c *Chain) forgetBody(h block.Hash) {
+	if b, ok := c.bodies[h]; ok {
+		c.bodyBytes -= b.Size()
+		delete(c.bodies, h)
+	}
+}
+
+// exec asks the executor for a verdict on b unless it has given one or is at it.
+func (c *Chain) exec(b *block.Block) (verdict, known bool) {
+	if v, ok := c.executed[b.Hash()]; ok {
+		return v, true
+	}
+	if !c.asked[b.Hash()] {
+		c.asked[b.Hash()] = true
+		c.out.Execs = append(c.out.Execs, Exec{Block: b})
+	}
+	return false, false
+}
+
+// Ready returns and forgets what is to be done.
+func (c *Chain) Ready() Ready {
+	r := c.out
+	c.out = Ready{}
+	return r
+}
+
+// HasReady reports whether Ready would return anything.
+func (c *Chain) HasReady() bool {
+	o := &c.out
+	return len(o.Writes)+len(o.Messages)+len(o.Execs)+len(o.Fetches)+len(o.Events) > 0
+}
+
+// Commands implements core.Hook.
+func (c *Chain) Commands() []core.Command {
+	r := c.cmds
+	c.cmds = nil
+	return r
+}
+
+func (c *Chain) cmd(k core.CommandKind, term core.Term) {
+	c.cmds = append(c.cmds, core.Command{Kind: k, Term: term})
+}
+
+func (c *Chain) send(to core.NodeID, m Message) { c.sendTerm(to, c.st.Term, m) }
+
+// sendTerm leaves the rest of the header to Address.
+func (c *Chain) sendTerm(to core.NodeID, term core.Term, m Message) {
+	m.Header = core.Header{To: to, Term: term}
+	c.out.Messages = append(c.out.Messages, m)
+}
+
+func invariant(ok bool, format string, args ...any) {
+	if !ok {
+		panic(fmt.Sprintf("node/replication: invariant broken: "+format, args...))
+	}
+}

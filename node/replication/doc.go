@@ -1,0 +1,52 @@
+// Package replication makes blocks durable on a majority of processors before anybody signs them. It is a pure core:
+// one struct, Chain, that one caller steps; it does no I/O, reads no clock and starts no goroutine. It is the chain
+// layer of PROTOCOL.md, rules R7 to R13, R19 and R20, and takes part in elections as the core.Hook of raftify/core.
+//
+// # The promise
+//
+// At one height only one block is ever committed (I8), and a committed block is in the chain of every later leader
+// (I9). A block is signed only when it is committed. So no two different blocks of one height are ever signed.
+//
+// # How
+//
+//	        elected               SYNC(T) durable            majority acked >= take
+//	voter ----------> taking over ---------------> leading ------------------------> committing
+//	                      |                           |  ^
+//	                      | no progress               |  | Propose: execute, append, send
+//	                      v                           v  |
+//	                   step down <------ higher term, no quorum, no commit in time, refused block
+//
+// A winner adopts the greatest report (synced term, height) of the majority that elected it: it fetches the bodies,
+// executes them and writes one atomic record SYNC(T). From then on its chain only grows (R9). A follower does the
+// same towards the leader's takeover block, cutting its own tail where it differs, and acknowledges only after that
+// (R7): an acknowledgement in term T says "my durable chain is, up to here, the chain of T's leader". A height at or
+// above the takeover that a majority acknowledged in T is committed (R10).
+//
+// A certificate (cterm, height, hash) says that the leader of cterm counted that commit. It may come from anyone and
+// at any time, and moves a node forward as a leader would (R11), so that a node that cannot hear the leader keeps up.
+//
+// # Messages
+//
+//	Prop       leader -> all       a block that extends the leader's chain, and its newest commit
+//	Ack        follower -> leader  all up to this block is durable here, in this term
+//	Nack       follower -> leader  the state root of this block cannot be reproduced here (R13)
+//	Committed  anyone -> anyone    a certificate
+//	Fetch      anyone -> anyone    a request for blocks, served from the store by the driver
+//
+// # Durable state
+//
+// chain [1..tip], synced, commit (rides on the next write), and the term in which this node refused a block. Writes
+// leave through Ready in order; the store applies each atomically and reports it durable in the same order. The
+// chain in memory is the chain as queued; reports and acknowledgements speak of the durable one only.
+//
+// # Execution
+//
+// A block is appended only when its state root was reproduced here. Execution runs elsewhere: Ready.Execs asks,
+// Executed answers, and the conditions of R8 are checked again at the append, because the term or the chain may have
+// changed meanwhile. Blocks come in parent order; the executor keeps the states of uncommitted blocks by hash.
+//
+// # Limits
+//
+// Uncommitted blocks are bounded by MaxInflight, bodies of other chains by count and bytes; a follower that lacks
+// more than the leader has in memory fetches certified blocks from anyone, in batches.
+package replication

@@ -1,0 +1,21 @@
+package replication
+
+// Fault names a rule that a negative test switches off. Switches can be thrown only in builds with the tag `faults`.
+type Fault string
+
+// The rules of the chain layer that can be switched off.
+const (
+	FaultEarlySync     Fault = "R7-early"     // synced is set with half of the suffix
+	FaultNoCut         Fault = "R7-cut"       // SYNC keeps the own longer tail
+	FaultNoSync        Fault = "R6-sync"      // a winner leads without SYNC(T)
+	FaultBestByHeight  Fault = "R6-height"    // the best chain is the highest, whatever its label
+	FaultAckOldTerm    Fault = "R1-ack"       // an acknowledgement leaves although the term changed
+	FaultNoRecheck     Fault = "R8-recheck"   // the conditions of R8 are not checked again at the append
+	FaultCountHolders  Fault = "R10-holders"  // holding a block counts as acknowledging it
+	FaultSelfAckEarly  Fault = "R10-self"     // the leader counts itself before its own fsync
+	FaultBlindCommit   Fault = "R11-blind"    // commit is set for whatever block has the height
+	FaultWrongCTerm    Fault = "R11-cterm"    // certificates carry the block's term
+	FaultNoNackCut     Fault = "R13-cut"      // a refused block is never dropped
+	FaultNoWatchdog    Fault = "R19-watchdog" // a leader that cannot commit stays
+	FaultReadOldCommit Fault = "R20-take"     // a new leader reads below its takeover
+)

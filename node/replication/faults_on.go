@@ -1,0 +1,17 @@
+//go:build faults
+
+package replication
+
+type faults map[Fault]bool
+
+func (c *Chain) broken(f Fault) bool { return c.flt[f] }
+
+// Break switches rules off for a negative test. Present only in builds with the tag `faults`.
+func (c *Chain) Break(fs ...Fault) {
+	if c.flt == nil {
+		c.flt = faults{}
+	}
+	for _, f := range fs {
+		c.flt[f] = true
+	}
+}
