@@ -82,7 +82,7 @@ func (b *bootstrap) propose(c *Core, now Instant) {
 		b.promises = map[NodeID]bool{}
 		c.hs.Promise = cfg.Hash()
 		c.dirty = true
-		c.nextMarks.boot = true
+		c.nextMarks.boot = c.hs.Promise
 	}
 	for _, id := range b.members {
 		if id != c.hs.ID && !b.promises[id] {
@@ -93,8 +93,8 @@ func (b *bootstrap) propose(c *Core, now Instant) {
 	b.finish(c, now)
 }
 
-func (b *bootstrap) ownPromiseDurable(c *Core, now Instant) {
-	if b.proposal.Key.Ver > 0 && c.hs.Promise == b.proposal.Hash() {
+func (b *bootstrap) ownPromiseDurable(c *Core, now Instant, promise ClusterID) {
+	if b.proposal.Key.Ver > 0 && promise == b.proposal.Hash() {
 		b.promises[c.hs.ID] = true
 		b.finish(c, now)
 	}

@@ -60,16 +60,19 @@ type held struct {
 	report bool
 }
 
+// pendingHS is a hard-state write that is not durable yet, and what waits for it. With a slow disk several are under
+// way, and the term may be another one when the first is done: each mark says of what it speaks.
 type pendingHS struct {
-	seq uint64
-	cfg Config
-	// takeover: the write holds cfg.cterm of this node's own takeover.
-	takeover bool
-	ownVote  bool
-	boot     bool
+	seq      uint64
+	cfg      Config
+	takeover Term      // the write holds cfg.cterm of this node's takeover of that term; 0: of none
+	ownVote  Term      // the write holds this node's vote for itself in that term; 0: of none
+	boot     ClusterID // the write holds this node's promise of its own proposal; zero: of none
 }
 
+// seen is the newest start of one incarnation: a replaced disk counts its starts from one again (PROTOCOL R26).
 type seen struct {
+	inc           Inc
 	boot, session uint64
 }
 
@@ -403,7 +406,7 @@ func (c *Core) command(now Instant, cmd Command) {
 			cfg.Key.CTerm = c.hs.Term
 			c.hs.Cfg = cfg
 			c.dirty = true
-			c.nextMarks.takeover = true
+			c.nextMarks.takeover = c.hs.Term
 		}
 	case CmdTakeoverDone:
 		if mine && c.taking {
@@ -456,15 +459,15 @@ func (c *Core) Durable(now Instant, seq uint64) {
 		c.dcfg = p.cfg
 	}
 	for _, p := range done {
-		if p.takeover && c.role == RoleLeader && c.taking {
+		if p.takeover == c.hs.Term && c.role == RoleLeader && c.taking {
 			c.progress = now
 			c.hook.TakeoverDurable(now, c.hs.Term)
 		}
-		if p.ownVote {
+		if p.ownVote == c.hs.Term {
 			c.ownVoteDurable(now)
 		}
-		if p.boot {
-			c.boot.ownPromiseDurable(c, now)
+		if p.boot != (ClusterID{}) {
+			c.boot.ownPromiseDurable(c, now, p.boot)
 		}
 	}
 	keep := c.held[:0]

@@ -102,12 +102,15 @@ func (c *Core) judge(now Instant, h Header, cfg *Config, answer bool) error {
 		return dropped("%s (incarnation %v) is no member", h.From, h.Inc)
 	}
 	last := c.seen[h.From]
+	if last.inc != h.Inc {
+		last = seen{inc: h.Inc}
+	}
 	if h.Boot < last.boot || h.Boot == last.boot && h.Session != last.session {
 		c.alarm("%s sent boot %d after boot %d, or two processes share its folder: cloned or restored data folder?",
 			h.From, h.Boot, last.boot)
 		return dropped("boot %d of %s after %d", h.Boot, h.From, last.boot)
 	}
-	c.seen[h.From] = seen{h.Boot, h.Session}
+	c.seen[h.From] = seen{h.Inc, h.Boot, h.Session}
 	return nil
 }
 

@@ -74,7 +74,7 @@ func (c *Core) campaign(now Instant, transferOf Term) {
 	c.setTerm(now, c.hs.Term+1, "campaigning")
 	c.hs.Vote = Vote{Kind: VoteFor, ID: c.hs.ID}
 	c.dirty = true
-	c.nextMarks.ownVote = true
+	c.nextMarks.ownVote = c.hs.Term
 	c.role = RoleCandidate
 	c.transferOf = transferOf
 	c.candTimer = timer{now, c.backedOff(c.randTimeout())}
