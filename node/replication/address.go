@@ -12,3 +12,14 @@ func (c *Chain) Address(h core.Header, m *Message) bool {
 	m.Header = h
 	return true
 }
+
+// Deliver hands one message of the chain layer to both cores, as PROTOCOL R1 to R3 want it: a certificate counts from
+// anybody; everything else only when the election core admits its header, in the same step.
+func Deliver(now core.Instant, el *core.Core, ch *Chain, m Message) {
+	if m.Type == MsgCommitted {
+		ch.Committed(now, m.CTerm, m.Ref)
+	} else if el.Admit(now, m.Header, m.FromLeader()) {
+		ch.Step(now, m)
+	}
+	el.Poke(now)
+}
