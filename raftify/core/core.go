@@ -105,6 +105,8 @@ type Core struct {
 	hs         HardState
 	dirty      bool
 	hseq       uint64 // number of the newest hard-state write handed out
+	voteDirty  bool   // term or vote differ from the newest write handed out
+	voteSeq    uint64 // number of the write that first held the current term and vote
 	durable    uint64 // number of the newest one that is durable
 	dcfg       Config // configuration as of the newest durable write
 	pending    []pendingHS
@@ -251,16 +253,42 @@ func (c *Core) need() uint64 {
 	return c.hseq
 }
 
+// needVote is the number of the write that holds the current term and vote, whatever else changed since.
+func (c *Core) needVote() uint64 {
+	if c.voteDirty {
+		return c.hseq + 1
+	}
+	return c.voteSeq
+}
+
+// setVote changes the vote of the current term.
+func (c *Core) setVote(v Vote) {
+	c.hs.Vote = v
+	c.dirty, c.voteDirty = true, true
+}
+
 // sendDurable sends once the state of this moment is durable, and only if the term is the same then (PROTOCOL R1).
 func (c *Core) sendDurable(to NodeID, m Message, report bool) {
+	c.sendAfter(c.need(), to, m, report)
+}
+
+// sendAfter is sendDurable for a message that asserts no more than hard-state write seq holds. A message that waits
+// for the same write already is replaced: while a disk hangs, the queue does not grow with the heartbeats.
+func (c *Core) sendAfter(seq uint64, to NodeID, m Message, report bool) {
 	m.Header = c.header(to)
-	h := held{seq: c.need(), term: c.hs.Term, msg: m, report: report}
+	h := held{seq: seq, term: c.hs.Term, msg: m, report: report}
 	if report && c.broken(FaultEarlyReport) {
 		h.msg.Attachment, h.report = c.hook.Report(), false
 	}
 	if h.seq <= c.durable || c.broken(FaultNoPersist) {
 		c.release(h)
 		return
+	}
+	for i, o := range c.held {
+		if o.seq == h.seq && o.term == h.term && o.msg.To == to && o.msg.Type == m.Type {
+			c.held[i] = h
+			return
+		}
 	}
 	c.held = append(c.held, h)
 }
@@ -283,8 +311,7 @@ func (c *Core) setTerm(now Instant, t Term, why string) {
 	invariant(t > c.hs.Term, "I2: term would fall from %d to %d", c.hs.Term, t)
 	wasLeader := c.role == RoleLeader
 	c.hs.Term = t
-	c.hs.Vote = Vote{Kind: VoteNone}
-	c.dirty = true
+	c.setVote(Vote{Kind: VoteNone})
 	c.clearRole()
 	c.leader = ""
 	c.role = c.idleRole()
@@ -438,8 +465,7 @@ func (c *Core) observeTerm(now Instant, t Term) {
 		c.setTerm(now, t, "learned of the term")
 	}
 	if t == c.hs.Term && c.hs.Vote.Kind == VoteNone && !c.broken(FaultNoClose) {
-		c.hs.Vote = Vote{Kind: VoteClosed}
-		c.dirty = true
+		c.setVote(Vote{Kind: VoteClosed})
 	}
 }
 
@@ -506,6 +532,9 @@ func (c *Core) Ready() Ready {
 	if c.dirty {
 		c.dirty = false
 		c.hseq++
+		if c.voteDirty {
+			c.voteDirty, c.voteSeq = false, c.hseq
+		}
 		hs := c.hs
 		if c.broken(FaultNoVotePersist) {
 			hs.Vote = Vote{Kind: VoteNone}

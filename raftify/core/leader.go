@@ -2,6 +2,7 @@ package core
 
 import (
 	"cmp"
+	"math"
 	"slices"
 	"time"
 )
@@ -56,15 +57,14 @@ func (c *Core) stepHBAck(now Instant, m Message) {
 	if c.role != RoleLeader {
 		return
 	}
-	i := slices.IndexFunc(c.sent, func(s sentHB) bool { return s.seq == m.Seq })
-	if i < 0 {
-		return
+	if len(c.sent) == 0 || m.Seq < c.sent[0].seq || m.Seq > c.hbSeq {
+		return // too old to matter, or never sent in this term
 	}
 	a := c.acks[m.From]
 	if a.ever && m.Seq <= a.seq {
 		return
 	}
-	c.acks[m.From] = ackState{ever: true, sent: c.sent[i].at, seq: m.Seq, cfgKey: m.CfgKey}
+	c.acks[m.From] = ackState{ever: true, sent: c.sent[m.Seq-c.sent[0].seq].at, seq: m.Seq, cfgKey: m.CfgKey}
 	c.finishRounds()
 }
 
@@ -72,27 +72,30 @@ func (c *Core) stepHBAck(now Instant, m Message) {
 // counting as now; ok is false while fewer than a majority ever acknowledged one. floor stands in for those that
 // never did.
 func (c *Core) majoritySent(now, floor Instant) (at Instant, ok bool) {
-	voters := c.hs.Cfg.Voters()
-	times := make([]Instant, 0, len(voters))
+	sent := make([]sentHB, 0, len(c.hs.Cfg.Members))
 	ever := 0
-	for _, id := range voters {
-		switch a := c.acks[id]; {
-		case id == c.hs.ID:
-			times = append(times, now)
+	for _, m := range c.hs.Cfg.Members {
+		if !m.Voter {
+			continue
+		}
+		switch a := c.acks[m.ID]; {
+		case m.ID == c.hs.ID:
+			sent = append(sent, sentHB{math.MaxUint64, now})
 			ever++
 		case a.ever:
-			times = append(times, a.sent)
+			sent = append(sent, sentHB{a.seq, a.sent})
 			ever++
 		default:
-			times = append(times, floor)
+			sent = append(sent, sentHB{0, floor})
 		}
 	}
-	slices.SortFunc(times, func(a, b Instant) int { return cmp.Compare(b.Mono, a.Mono) })
-	maj := c.hs.Cfg.Majority()
-	if len(times) < maj {
+	// By number, not by clock: a clock that stands still gives two heartbeats one reading.
+	slices.SortFunc(sent, func(a, b sentHB) int { return cmp.Compare(b.seq, a.seq) })
+	maj := len(sent)/2 + 1
+	if len(sent) < maj {
 		return floor, false
 	}
-	return times[maj-1], ever >= maj
+	return sent[maj-1].at, ever >= maj
 }
 
 // lostQuorum is R18: the leader must have stepped down before others can elect.

@@ -127,7 +127,7 @@ func (c *Core) adopt(now Instant, cfg Config) {
 		c.setTerm(now, cfg.Key.CTerm, "configuration of a higher term")
 	}
 	if cfg.Key.CTerm == c.hs.Term && c.hs.Vote.Kind == VoteNone && cfg.Key.CTerm > 0 && !c.broken(FaultNoClose) {
-		c.hs.Vote = Vote{Kind: VoteClosed}
+		c.setVote(Vote{Kind: VoteClosed})
 	}
 	switch c.role {
 	case RolePreCandidate, RoleCandidate, RoleLeader:
@@ -183,8 +183,7 @@ func (c *Core) acceptLeader(now Instant, id NodeID) bool {
 	changed := c.leader != id
 	c.leader = id
 	if c.hs.Vote.Kind == VoteNone {
-		c.hs.Vote = Vote{Kind: VoteFor, ID: id}
-		c.dirty = true
+		c.setVote(Vote{Kind: VoteFor, ID: id})
 	}
 	if c.role == RolePreCandidate || c.role == RoleCandidate {
 		c.clearRole()
@@ -208,7 +207,9 @@ func (c *Core) stepHB(now Instant, m Message) error {
 	if m.Term != c.hs.Term {
 		return nil // the application saw a higher term in it
 	}
-	c.sendDurable(m.From, Message{Type: MsgHBAck, Seq: m.Seq, CfgKey: c.hs.Cfg.Key}, false)
+	// The answer asserts term, vote and the configuration that is durable now. It does not wait for one that was adopted
+	// a moment ago: every takeover makes a new one, and a leader whose followers have slow disks would lose its quorum.
+	c.sendAfter(c.needVote(), m.From, Message{Type: MsgHBAck, Seq: m.Seq, CfgKey: c.dcfg.Key}, false)
 	return nil
 }
 

@@ -72,8 +72,7 @@ func (c *Core) campaign(now Instant, transferOf Term) {
 		return
 	}
 	c.setTerm(now, c.hs.Term+1, "campaigning")
-	c.hs.Vote = Vote{Kind: VoteFor, ID: c.hs.ID}
-	c.dirty = true
+	c.setVote(Vote{Kind: VoteFor, ID: c.hs.ID})
 	c.nextMarks.ownVote = c.hs.Term
 	c.role = RoleCandidate
 	c.transferOf = transferOf
@@ -131,8 +130,7 @@ func (c *Core) stepVote(now Instant, m Message) error {
 		c.refused(m.From, "vote for term %d was given to %v", m.Term, c.hs.Vote)
 	default:
 		if !again {
-			c.hs.Vote = Vote{Kind: VoteFor, ID: m.From}
-			c.dirty = true
+			c.setVote(Vote{Kind: VoteFor, ID: m.From})
 			c.resetTimer(now)
 			c.event(Event{Kind: EventVoteGranted, Peer: m.From})
 			c.observe(now)
