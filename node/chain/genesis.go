@@ -1,6 +1,7 @@
 package chain
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -45,6 +46,18 @@ type Processor struct {
 type SignerSet struct {
 	Quorum     int         `json:"quorum"`
 	PublicKeys []PublicKey `json:"public_keys"`
+}
+
+// MarshalJSON returns the content of a genesis file: what is empty is written as empty, since the file has no null.
+func (g Genesis) MarshalJSON() ([]byte, error) {
+	type plain Genesis // without this method
+	c := plain(*g.clone())
+	for _, s := range []*SignerSet{&c.Listeners, &c.Approvers} {
+		if s.PublicKeys == nil {
+			s.PublicKeys = []PublicKey{}
+		}
+	}
+	return json.Marshal(c)
 }
 
 // ParseGenesis reads a genesis file strictly (unknown, missing or repeated fields are refused) and validates it. Errors

@@ -128,6 +128,9 @@ func (o *overlay) set(key, value []byte) error {
 	if err != nil {
 		return err
 	}
+	if value == nil && c.value == nil {
+		return nil // also a key that could never be stored
+	}
 	if c.savedBy != o.tx {
 		o.undo = append(o.undo, undo{entry: c, oldE: *c})
 		c.savedBy, c.dirty = o.tx, true
