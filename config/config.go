@@ -113,10 +113,13 @@ type Log struct {
 type Limits struct {
 	// BodyBytes is the largest request body, in bytes; larger ones are answered 413.
 	BodyBytes int `json:"body_bytes"`
-	// Connections is how many API connections may be open at once.
+	// Connections is how many API connections may be open at once; more wait. It must be more than OpenRequests, OpenReads
+	// and EventStreams together, so that health checks always find one.
 	Connections int `json:"connections"`
 	// OpenRequests is how many transactions may wait for their block at once; more are answered 429.
 	OpenRequests int `json:"open_requests"`
+	// OpenReads is how many other requests may be served at once; more are answered 429.
+	OpenReads int `json:"open_reads"`
 	// EventStreams is how many /v1/events streams may be open at once.
 	EventStreams int `json:"event_streams"`
 	// MempoolTxs is how many transactions may wait to be proposed.
@@ -195,9 +198,10 @@ func DefaultConfig() Config {
 		Log:  Log{Level: "info", Format: "console"},
 		Limits: Limits{
 			BodyBytes:    maxBodyBytes,
-			Connections:  4096,
-			OpenRequests: 16384,
-			EventStreams: 256,
+			Connections:  8192,
+			OpenRequests: 4096,
+			OpenReads:    512,
+			EventStreams: 512,
 			MempoolTxs:   65536,
 			MempoolBytes: 128 << 20,
 			BlockTxs:     8192,

@@ -197,6 +197,7 @@ func TestParseRefuses(t *testing.T) {
 		{"limits.body_bytes", 2 << 20, "limits.body_bytes is"},
 		{"limits.mempool_txs", 0, "limits.mempool_txs is 0"},
 		{"limits.connections", -5, "limits.connections is -5"},
+		{"limits.connections", 5000, "limits.connections is 5000: want more than"},
 		{"timing.heartbeat", "20ms", "timing is"},
 		{"timing", map[string]any{"heartbeat": "30ms", "lease": "20ms", "election_timeout": "90ms"}, "timing.heartbeat is 30ms"},
 		{"timing", map[string]any{"heartbeat": "10ms", "lease": "99ms", "election_timeout": "90ms"}, "timing.lease is 99ms"},

@@ -3,7 +3,7 @@
 // # What it reads
 //
 //   - config.json, one a node: [Load] reads it with viper, overrides it from the environment and validates it.
-//   - genesis.json, one a chain: [LoadGenesis].
+//   - genesis.json, one a chain: [LoadGenesis] reads it as node/chain defines it.
 //   - key files, one Ed25519 key each: [LoadKey] and [WriteKey]; and the gossip key, [Config.GossipKey].
 //
 // [Open] does all of that for one node and checks the files against each other; `baton run` and

@@ -4,8 +4,9 @@ import (
 	"bytes"
 	"crypto/ed25519"
 	"encoding/json"
-	"strings"
 	"testing"
+
+	"github.com/baton-ha/baton/node/chain"
 )
 
 func FuzzParse(f *testing.F) {
@@ -33,7 +34,7 @@ func FuzzParse(f *testing.F) {
 func FuzzParseGenesis(f *testing.F) {
 	f.Add([]byte(goodGenesis))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		g, err := ParseGenesis(data)
+		g, err := chain.ParseGenesis(data)
 		if err != nil {
 			return
 		}
@@ -41,12 +42,8 @@ func FuzzParseGenesis(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		back, err := ParseGenesis(again)
+		back, err := chain.ParseGenesis(again)
 		if err != nil {
-			// nil lists and maps are written as null, which is refused; everything else must come back
-			if strings.Contains(err.Error(), "null") {
-				return
-			}
 			t.Fatalf("its own JSON is refused: %v", err)
 		}
 		third, err := json.Marshal(back)

@@ -16,16 +16,12 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/baton-ha/baton/node/chain"
 )
 
 // ErrNotEmpty is returned when Init is asked to write into a folder that has something in it.
 var ErrNotEmpty = errors.New("folder is not empty")
-
-// nativeAsset is the asset that --fund gives out.
-const nativeAsset = "native"
-
-// firstChainVersion is the version of the rules that a new chain starts with.
-const firstChainVersion = "1"
 
 // portsPerNode is how far the ports of two nodes on one address lie apart.
 const portsPerNode = 10
@@ -139,7 +135,7 @@ func (o InitOptions) complete() (InitOptions, error) {
 		if _, err := ParsePublicKey(key); err != nil {
 			p.add("fund", key, "a public key of 64 hex digits before the =")
 		}
-		if _, err := ParseAmount(o.Fund[key]); err != nil {
+		if amount, err := chain.ParseAmount(o.Fund[key]); err != nil || amount.IsZero() {
 			p.add("fund", o.Fund[key], "an amount after the =: a decimal integer, more than 0 and less than 2^256")
 		}
 	}
@@ -179,24 +175,8 @@ func (l *layout) write() (*InitResult, error) {
 	if err := l.draw(); err != nil {
 		return nil, err
 	}
-	genesis := Genesis{
-		ChainID:      l.ChainID,
-		ChainVersion: firstChainVersion,
-		Created:      l.Now.UTC().Truncate(time.Second).Format(time.RFC3339),
-		Processor:    ProcessorKey{PublicKey: publicHex(l.processor)},
-		Balances:     map[string]map[string]string{},
-	}
-	for key, amount := range l.Fund {
-		genesis.Balances[strings.ToLower(key)] = map[string]string{nativeAsset: amount}
-	}
-	var err error
-	if genesis.Listeners, err = l.writeQuorum("listener", l.Listeners); err != nil {
-		return nil, err
-	}
-	if genesis.Approvers, err = l.writeQuorum("approver", l.Approvers); err != nil {
-		return nil, err
-	}
-	if err := genesis.Validate(); err != nil {
+	genesis, err := l.genesis()
+	if err != nil {
 		return nil, err
 	}
 	if err := writeJSON(filepath.Join(l.Out, "genesis.json"), genesis); err != nil {
@@ -212,6 +192,33 @@ func (l *layout) write() (*InitResult, error) {
 		res.APIURLs = append(res.APIURLs, "http://"+l.addr(i, 2))
 	}
 	return res, nil
+}
+
+// genesis makes the first state, and the keys of the listeners and approvers in it.
+func (l *layout) genesis() (*chain.Genesis, error) {
+	g := &chain.Genesis{
+		ChainID:      l.ChainID,
+		ChainVersion: chain.LedgerVersion,
+		Created:      l.Now.UTC().Truncate(time.Second),
+		Processor:    chain.Processor{PublicKey: chain.PublicKey(PublicKey(l.processor))},
+		Balances:     map[chain.PublicKey]map[string]chain.Amount{},
+	}
+	for text, amount := range l.Fund {
+		key, errKey := chain.ParsePublicKey(text)
+		a, errAmount := chain.ParseAmount(amount)
+		if err := errors.Join(errKey, errAmount); err != nil {
+			return nil, err
+		}
+		g.Balances[key] = map[string]chain.Amount{chain.NativeAsset: a}
+	}
+	var err error
+	if g.Listeners, err = l.writeQuorum("listener", l.Listeners); err != nil {
+		return nil, err
+	}
+	if g.Approvers, err = l.writeQuorum("approver", l.Approvers); err != nil {
+		return nil, err
+	}
+	return g, g.Validate()
 }
 
 // draw makes all keys of the processors, in a fixed order, and the lists that every node's config repeats.
@@ -278,8 +285,8 @@ func (c *Config) file() any {
 }
 
 // writeQuorum makes the keys of one quorum in their own folder, such as listeners/listener1.json.
-func (l *layout) writeQuorum(name string, q KofN) (Quorum, error) {
-	set := Quorum{K: q.K, PublicKeys: []string{}}
+func (l *layout) writeQuorum(name string, q KofN) (chain.SignerSet, error) {
+	set := chain.SignerSet{Quorum: q.K, PublicKeys: []chain.PublicKey{}}
 	if q.N == 0 {
 		return set, nil
 	}
@@ -295,7 +302,7 @@ func (l *layout) writeQuorum(name string, q KofN) (Quorum, error) {
 		if err := WriteKey(filepath.Join(dir, name+strconv.Itoa(i+1)+".json"), key); err != nil {
 			return set, err
 		}
-		set.PublicKeys = append(set.PublicKeys, publicHex(key))
+		set.PublicKeys = append(set.PublicKeys, chain.PublicKey(PublicKey(key)))
 	}
 	return set, nil
 }

@@ -3,16 +3,17 @@ package config
 import (
 	"bytes"
 	"crypto/ed25519"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"os"
+
+	"github.com/baton-ha/baton/node/chain"
 )
 
 // Node is all that one node starts from: its config and every file that the config names, checked against each other.
 type Node struct {
 	Config       *Config
-	Genesis      *Genesis
+	Genesis      *chain.Genesis
 	NodeKey      ed25519.PrivateKey
 	ProcessorKey ed25519.PrivateKey
 	GossipKey    []byte // nil when gossip is not encrypted
@@ -52,19 +53,11 @@ func Open(path string) (*Node, error) {
 
 // CheckProcessorKey checks that n signs with the key that genesis names.
 func (n *Node) CheckProcessorKey() error {
-	if got := PublicKey(n.ProcessorKey); hex.EncodeToString(got) != lowerHex(n.Genesis.Processor.PublicKey) {
+	if got := PublicKey(n.ProcessorKey); !bytes.Equal(got, n.Genesis.Processor.PublicKey[:]) {
 		return fmt.Errorf("key file %s: its public key is %x, but processor.public_key in %s is %s",
 			n.Config.Paths().ProcessorKey, []byte(got), n.Config.Paths().Genesis, n.Genesis.Processor.PublicKey)
 	}
 	return nil
-}
-
-func lowerHex(text string) string {
-	raw, err := hex.DecodeString(text)
-	if err != nil {
-		return text
-	}
-	return hex.EncodeToString(raw)
 }
 
 // checkFolder refuses a path that is something else than a folder; one that is not there yet will be made.

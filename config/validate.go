@@ -2,7 +2,6 @@ package config
 
 import (
 	"crypto/ed25519"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"net"
@@ -11,19 +10,22 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/baton-ha/baton/blockstore/block"
+	"github.com/baton-ha/baton/node/chain"
 )
 
 const (
 	maxNodes      = 64
 	maxIDBytes    = 63
-	maxBodyBytes  = 1 << 20
-	maxBlockBytes = 64 << 20
+	maxBodyBytes  = block.MaxPayloadBytes
+	maxBlockBytes = block.MaxBlockBytes
 	maxQueue      = 1 << 24
 	maxKickAfter  = 30 * 24 * time.Hour
 	filePrefix    = "file:"
 )
 
-// FieldError is one thing that is wrong with a config or genesis value.
+// FieldError is one thing that is wrong with a config or a key file.
 type FieldError struct {
 	Field string // full key, such as "raftify.expect"
 	Value any    // what stands there
@@ -246,10 +248,14 @@ func (l *Limits) validate(p *problems) {
 	p.inRange("limits.body_bytes", l.BodyBytes, 1024, maxBodyBytes)
 	p.inRange("limits.connections", l.Connections, 1, maxQueue)
 	p.inRange("limits.open_requests", l.OpenRequests, 1, maxQueue)
+	p.inRange("limits.open_reads", l.OpenReads, 1, maxQueue)
 	p.inRange("limits.event_streams", l.EventStreams, 1, maxQueue)
+	if used := l.OpenRequests + l.OpenReads + l.EventStreams; l.Connections <= used {
+		p.add("limits.connections", l.Connections, "more than open_requests, open_reads and event_streams together (%d)", used)
+	}
 	p.inRange("limits.mempool_txs", l.MempoolTxs, 1, maxQueue)
 	p.inRange("limits.mempool_bytes", l.MempoolBytes, maxBodyBytes, 1<<31-1)
-	p.inRange("limits.block_txs", l.BlockTxs, 1, 1<<20)
+	p.inRange("limits.block_txs", l.BlockTxs, 1, block.MaxTxs)
 	p.inRange("limits.block_bytes", l.BlockBytes, maxBodyBytes, maxBlockBytes)
 	p.inRange("limits.peer_queue", l.PeerQueue, 16, maxQueue)
 	if l.BodyBytes > l.BlockBytes && l.BlockBytes >= maxBodyBytes {
@@ -288,11 +294,11 @@ func (t *Timing) validate(p *problems) {
 
 // ParsePublicKey reads 64 hex digits.
 func ParsePublicKey(text string) (ed25519.PublicKey, error) {
-	raw, err := hex.DecodeString(text)
-	if err != nil || len(raw) != ed25519.PublicKeySize {
-		return nil, fmt.Errorf("%q is not a public key of 64 hex digits", text)
+	key, err := chain.ParsePublicKey(text)
+	if err != nil {
+		return nil, fmt.Errorf("%.80q: %w", text, err)
 	}
-	return raw, nil
+	return key[:], nil
 }
 
 func validID(id string) bool {
