@@ -11,7 +11,6 @@ import (
 type bootstrap struct {
 	members  []NodeID // nil: this node has no part in it
 	proposer bool
-	addrs    map[NodeID]string
 	infos    map[NodeID]Member
 	proposal Config
 	promises map[NodeID]bool
@@ -30,10 +29,8 @@ func (b *bootstrap) init(c *Core) {
 		return
 	}
 	ids := make([]NodeID, 0, len(c.opt.Peers))
-	b.addrs = map[NodeID]string{}
 	for _, p := range c.opt.Peers {
 		ids = append(ids, p.ID)
-		b.addrs[p.ID] = p.Addr
 	}
 	slices.SortFunc(ids, func(x, y NodeID) int { return cmp.Compare(x, y) })
 	ids = slices.Compact(ids)
@@ -113,8 +110,11 @@ func (b *bootstrap) finish(c *Core, now Instant) {
 
 func (b *bootstrap) step(c *Core, now Instant, m Message) error {
 	if c.hs.Cfg.Key.Ver > 0 {
-		if m.Type == MsgBootProbe || m.Type == MsgBootPropose {
+		switch m.Type {
+		case MsgBootProbe, MsgBootPropose:
 			c.tellTerm(m.From) // this cluster exists: whoever asks has lost its folder
+		case MsgBootInfo:
+			b.offerAgain(c, m)
 		}
 		return dropped("%v: this node has a configuration", m.Type)
 	}
@@ -139,13 +139,25 @@ func (b *bootstrap) step(c *Core, now Instant, m Message) error {
 		if !b.proposer || b.proposal.Key.Ver == 0 || m.Promise != b.proposal.Hash() {
 			return dropped("promise of %s is not for the current proposal", m.From)
 		}
-		if want := b.infos[m.From]; want.Inc != m.Inc {
+		if want, ok := b.infos[m.From]; !ok || want.Inc != m.Inc {
 			return dropped("promise of another incarnation of %s", m.From)
 		}
 		b.promises[m.From] = true
 		b.finish(c, now)
 	}
 	return nil
+}
+
+// offerAgain proposes version 1 once more, after its adoption, to a member that does not have it and holds another
+// promise: an older proposal that arrived late replaced the one that this node had counted. Without it such a member
+// would stay outside for ever.
+func (b *bootstrap) offerAgain(c *Core, m Message) {
+	cfg := Config{Key: CfgKey{Ver: 1}, Members: c.hs.Cfg.Members}
+	mem, ok := cfg.Member(m.From)
+	if c.hs.Cfg.Key.Ver != 1 || cfg.Hash() != c.hs.ClusterID || cfg.Members[0].ID != c.hs.ID || !ok || mem.Inc != m.Inc {
+		return
+	}
+	c.sendDurable(m.From, Message{Type: MsgBootPropose, Cfg: &cfg}, false)
 }
 
 // stepPropose promises the latest proposal of the smallest id, whatever incarnation it has.

@@ -124,6 +124,7 @@ type Core struct {
 	fail       int // failures since the last commit: doubles limits
 	grants     map[NodeID]bool
 	round      uint64 // number of the current pre-vote round
+	roundStart Instant
 	resend     Instant
 	candTimer  timer
 	transferOf Term
@@ -309,7 +310,7 @@ func (c *Core) observe(now Instant) { c.hook.Observe(now, c.Status()) }
 // setTerm raises the term (PROTOCOL R2).
 func (c *Core) setTerm(now Instant, t Term, why string) {
 	invariant(t > c.hs.Term, "I2: term would fall from %d to %d", c.hs.Term, t)
-	wasLeader := c.role == RoleLeader
+	wasLeader, wasOut := c.role == RoleLeader, c.role == RolePreCandidate || c.role == RoleCandidate
 	c.hs.Term = t
 	c.setVote(Vote{Kind: VoteNone})
 	c.clearRole()
@@ -317,6 +318,9 @@ func (c *Core) setTerm(now Instant, t Term, why string) {
 	c.role = c.idleRole()
 	if wasLeader {
 		c.event(Event{Kind: EventStepDown, Detail: why})
+	}
+	if wasLeader || wasOut {
+		// Somebody else is further: two candidates that answer one another at once would go on doing so.
 		c.resetTimer(now)
 	}
 	c.event(Event{Kind: EventTerm, Detail: why})
@@ -371,8 +375,10 @@ func (c *Core) Tick(now Instant) {
 	case RoleLeader:
 		c.tickLeader(now)
 	case RolePreCandidate:
-		if now.SinceMin(c.resend) >= max(2*c.tm.Heartbeat, c.tm.MinElection/3) {
+		if now.SinceMin(c.roundStart) >= c.tm.MinElection {
 			c.preVoteRound(now)
+		} else if now.SinceMin(c.resend) >= c.tm.Heartbeat {
+			c.askGrants(now)
 		}
 	case RoleCandidate:
 		if c.candTimer.expired(now) {
@@ -437,6 +443,8 @@ func (c *Core) command(now Instant, cmd Command) {
 		}
 	case CmdTakeoverDone:
 		if mine && c.taking {
+			invariant(c.dcfg.Key.CTerm == c.hs.Term, "R6: takeover of term %d done before its configuration %+v was durable",
+				c.hs.Term, c.dcfg.Key)
 			c.taking = false
 			c.event(Event{Kind: EventLeading})
 			c.event(Event{Kind: EventConfig, Cfg: c.hs.Cfg.Key})
@@ -548,13 +556,19 @@ func (c *Core) Ready() Ready {
 	return r
 }
 
-// Clone returns an independent copy that talks to another hook (a clone of the application's). For exploration.
+// Clone returns an independent copy that talks to another hook, a clone of the application's (nil: the copy is used
+// alone). Both go on drawing from Options.Rand, so for exploration that must be a pure function. Events and messages
+// that Ready has not taken yet are in both.
 func (c *Core) Clone(h Hook) *Core {
 	d := *c
 	if h == nil {
 		h = &nopHook{}
+		if n, ok := c.hook.(*nopHook); ok {
+			*h.(*nopHook) = nopHook{cmds: slices.Clone(n.cmds), leads: n.leads}
+		}
 	}
 	d.hook = h
+	d.flt = c.flt.clone()
 	d.pending, d.held, d.out, d.events = slices.Clone(c.pending), slices.Clone(c.held), slices.Clone(c.out), slices.Clone(c.events)
 	d.seen, d.grants, d.votes, d.acks = maps.Clone(c.seen), maps.Clone(c.grants), maps.Clone(c.votes), maps.Clone(c.acks)
 	d.sent, d.rounds = slices.Clone(c.sent), slices.Clone(c.rounds)

@@ -8,6 +8,8 @@ type Fault string
 const (
 	FaultForgetContact   Fault = "R4-contact"         // a restarted voter has no stickiness
 	FaultNoSticky        Fault = "R4-sticky"          // nobody keeps faith with a leader
+	FaultNoLeaderVote    Fault = "R2-accept"          // accepting a term's leader does not use up the vote
+	FaultKeepCandidacy   Fault = "R6-adopt"           // adopting another configuration does not end a candidacy
 	FaultSelfSticky      Fault = "R6-self"            // a candidate grants itself whatever its own stickiness
 	FaultNoClose         Fault = "R15-close"          // adopting a configuration or certificate does not close the vote
 	FaultNoPersist       Fault = "R1-persist"         // answers leave before the fsync

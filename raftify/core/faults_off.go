@@ -7,4 +7,6 @@ const FaultsBuilt = false
 
 type faults struct{}
 
+func (f faults) clone() faults { return f }
+
 func (c *Core) broken(Fault) bool { return false }

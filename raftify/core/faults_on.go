@@ -2,10 +2,14 @@
 
 package core
 
+import "maps"
+
 // FaultsBuilt reports whether this build has the switches of negative tests.
 const FaultsBuilt = true
 
 type faults map[Fault]bool
+
+func (f faults) clone() faults { return maps.Clone(f) }
 
 func (c *Core) broken(f Fault) bool { return c.flt[f] }
 

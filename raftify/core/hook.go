@@ -30,7 +30,8 @@ type Hook interface {
 	Tick(now Instant)
 	// CampaignDelay is added to the election timeout: positive when this node is behind (PROTOCOL R4).
 	CampaignDelay() time.Duration
-	// Transferring tells that a handover began (stop proposing) or ended.
+	// Transferring tells that a handover began (stop proposing) or was given up (go on). One that ends with the
+	// leadership is told by Observe alone.
 	Transferring(now Instant, on bool)
 	// TransferReady reports whether id holds all that this leader has (PROTOCOL R22: match == tip).
 	TransferReady(id NodeID) bool
@@ -66,24 +67,43 @@ type Command struct {
 	Reason  string
 }
 
-// nopHook is the application of a core that is used alone: its takeover is done at once.
-type nopHook struct{ cmds []Command }
+// nopHook is the application of a core that is used alone: a takeover is done as soon as it is durable, and that counts
+// as its commit. Heartbeats say so, because a follower's back-off ends at a commit as well.
+type nopHook struct {
+	cmds  []Command
+	leads Term // the term whose takeover is done
+}
 
-func (h *nopHook) Observe(Instant, Status)                       {}
-func (h *nopHook) Report() []byte                                { return nil }
-func (h *nopHook) HeartbeatAttachment() []byte                   { return nil }
-func (h *nopHook) LeaderHeartbeat(Instant, NodeID, Term, []byte) {}
-func (h *nopHook) Tick(Instant)                                  {}
-func (h *nopHook) CampaignDelay() time.Duration                  { return 0 }
-func (h *nopHook) Transferring(Instant, bool)                    {}
-func (h *nopHook) TransferReady(NodeID) bool                     { return true }
+func (h *nopHook) Observe(Instant, Status)      {}
+func (h *nopHook) Report() []byte               { return nil }
+func (h *nopHook) Tick(Instant)                 {}
+func (h *nopHook) CampaignDelay() time.Duration { return 0 }
+func (h *nopHook) Transferring(Instant, bool)   {}
+func (h *nopHook) TransferReady(NodeID) bool    { return true }
 
 func (h *nopHook) Elected(_ Instant, term Term, _ []Report) {
+	h.leads = 0
 	h.cmds = append(h.cmds, Command{Kind: CmdTakeoverWriting, Term: term})
 }
 
 func (h *nopHook) TakeoverDurable(_ Instant, term Term) {
+	h.leads = term
 	h.cmds = append(h.cmds, Command{Kind: CmdTakeoverDone, Term: term}, Command{Kind: CmdCommitted, Term: term})
+}
+
+// HeartbeatAttachment is one byte once the takeover is done. It cannot be left over from an earlier term: there is no
+// heartbeat before Elected.
+func (h *nopHook) HeartbeatAttachment() []byte {
+	if h.leads > 0 {
+		return []byte{1}
+	}
+	return nil
+}
+
+func (h *nopHook) LeaderHeartbeat(_ Instant, _ NodeID, term Term, att []byte) {
+	if len(att) > 0 {
+		h.cmds = append(h.cmds, Command{Kind: CmdCommitted, Term: term})
+	}
 }
 
 func (h *nopHook) Commands() []Command {

@@ -78,6 +78,9 @@ func (c *Core) judge(now Instant, h Header, cfg *Config, answer bool) error {
 			return dropped("no configuration yet")
 		}
 		if h.ClusterID == (ClusterID{}) || h.ClusterID != c.hs.Promise {
+			if m, ok := cfg.Member(c.hs.ID); ok && m.Inc == c.hs.Inc && len(c.boot.members) > 0 && h.From == c.boot.members[0] {
+				c.send(h.From, Message{Type: MsgBootInfo, Addr: c.opt.Addr}) // it may offer its configuration again
+			}
 			return dropped("configuration of a cluster that this node did not promise to join")
 		}
 		if m, ok := cfg.Member(c.hs.ID); !ok || m.Inc != c.hs.Inc {
@@ -131,6 +134,9 @@ func (c *Core) adopt(now Instant, cfg Config) {
 	}
 	switch c.role {
 	case RolePreCandidate, RoleCandidate, RoleLeader:
+		if c.role == RoleCandidate && c.broken(FaultKeepCandidacy) {
+			break
+		}
 		c.stepDown(now, "another configuration was adopted", 0)
 	case RoleFollower, RoleLearner:
 		c.role = c.idleRole()
@@ -182,7 +188,7 @@ func (c *Core) acceptLeader(now Instant, id NodeID) bool {
 	}
 	changed := c.leader != id
 	c.leader = id
-	if c.hs.Vote.Kind == VoteNone {
+	if c.hs.Vote.Kind == VoteNone && !c.broken(FaultNoLeaderVote) {
 		c.setVote(Vote{Kind: VoteFor, ID: id})
 	}
 	if c.role == RolePreCandidate || c.role == RoleCandidate {

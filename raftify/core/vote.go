@@ -14,16 +14,23 @@ func (c *Core) preCampaign(now Instant) {
 	c.preVoteRound(now)
 }
 
+// preVoteRound starts to count grants anew. A round lasts MinElection, so that answers may take as long as that.
 func (c *Core) preVoteRound(now Instant) {
 	c.round++
-	c.resend = now
+	c.roundStart = now
 	c.grants = map[NodeID]bool{}
+	c.askGrants(now)
+}
+
+// askGrants asks whoever has not granted this round yet, this node itself included.
+func (c *Core) askGrants(now Instant) {
+	c.resend = now
 	if !c.sticky(now) || c.broken(FaultSelfSticky) {
 		c.grants[c.hs.ID] = true
 	}
 	cfg := c.hs.Cfg
 	for _, id := range cfg.Voters() {
-		if id != c.hs.ID {
+		if id != c.hs.ID && !c.grants[id] {
 			c.sendDurable(id, Message{Type: MsgPreVote, NextTerm: c.hs.Term + 1, Seq: c.round, Cfg: &cfg}, false)
 		}
 	}
@@ -41,6 +48,9 @@ func (c *Core) stepPreVote(now Instant, m Message) error {
 	switch {
 	case m.NextTerm <= c.hs.Term:
 		c.refused(m.From, "pre-vote for term %d", m.NextTerm)
+		if c.broken(FaultNoTermAnswer) {
+			return nil
+		}
 	case m.Cfg == nil || m.Cfg.Key.Compare(c.hs.Cfg.Key) < 0:
 		c.refused(m.From, "pre-vote with an older configuration")
 		c.tellTerm(m.From)
@@ -116,11 +126,16 @@ func (c *Core) stepVote(now Instant, m Message) error {
 	if m.Term > c.hs.Term {
 		c.setTerm(now, m.Term, "vote request of "+string(m.From))
 	}
+	// A vote that was given once may be said again, sticky or not: if this node keeps faith with a leader of this very
+	// term, then that leader has won it already and the sender cannot.
 	again := c.hs.Vote.Kind == VoteFor && c.hs.Vote.ID == m.From || c.broken(FaultTwoVotes)
 	free := c.hs.Vote.Kind == VoteNone
 	switch {
 	case m.Term < c.hs.Term:
 		c.refused(m.From, "vote for old term %d", m.Term)
+		if c.broken(FaultNoTermAnswer) {
+			return nil
+		}
 	case m.Cfg.Key.Compare(c.hs.Cfg.Key) < 0:
 		c.refused(m.From, "vote with an older configuration")
 		c.tellTerm(m.From)
@@ -132,6 +147,10 @@ func (c *Core) stepVote(now Instant, m Message) error {
 		if !again {
 			c.setVote(Vote{Kind: VoteFor, ID: m.From})
 			c.resetTimer(now)
+			if c.role == RolePreCandidate { // it stands back for the one that it voted for
+				c.clearRole()
+				c.role = c.idleRole()
+			}
 			c.event(Event{Kind: EventVoteGranted, Peer: m.From})
 			c.observe(now)
 		}
