@@ -1,0 +1,93 @@
+// Package raftify elects one leader among a few nodes, without a log, and hands its users a lease that they may rely
+// on. It drives the protocol of package core: it gives it clocks, a disk and a network. It can be used alone, for
+// whatever must run on one node at a time, or under a replicated application that registers a core.Hook and keeps its
+// own data in one order with the election's.
+//
+// # Promise
+//
+// At most one node leads a term, and at no instant do two nodes hold a valid lease (Node.Lease), however messages are
+// lost, delayed or repeated, nodes crash, and processes stand still, as long as no clock of the cluster runs faster or
+// slower than Timing.Drift allows. While a majority of the voters can talk to each other, one of them soon leads.
+// A node that is cut off learns nothing and can promise nothing: its lease runs out before others may elect.
+//
+// # States
+//
+//	            no heartbeat within minET..2 minET          majority would vote
+//	 follower ────────────────────────────────▶ pre-candidate ─────────────────▶ candidate ◀──┐
+//	   ▲  ▲ ▲                                      │      ▲                        │   │      │ TimeoutNow of the
+//	   │  │ └───────── leader heard ───────────────┘      └──── no majority ───────┘   │      │ leader (a handover)
+//	   │  └──────────── leader heard, higher term ─────────────────────────────────────┤      │ skips the pre-vote
+//	   │                                                             majority voted    ▼      │
+//	   └── higher term, no majority answers, store failed ◀────── leader ◀── takeover done ── leader (taking)
+//
+// A learner follows and answers, and campaigns only once a configuration makes it a voter.
+//
+// # Messages
+//
+// PreVote and Vote with their answers, HB and HBAck (heartbeats, which also carry the configuration and the
+// application's attachment), TimeoutNow (handover), Term ("yours is old"), and four for the bootstrap; core.Message
+// lists their fields. On the wire a message is one version byte and a canonical msgpack array (wire.go), inside
+// memberlist's encrypted and authenticated packets on one UDP and TCP port; long ones take TCP. Any message may be
+// lost: whoever needs an answer asks again.
+//
+// # Durable state
+//
+// core.HardState, kept by a Store: id, incarnation (random, made with the folder), boot number (raised and synced by
+// New, before anything is sent), term, vote, configuration, bootstrap promise. FileStore keeps it in one file.
+// A replicated application implements Store over its own log, so that one order covers both.
+//
+// # The owner loop
+//
+// One goroutine owns the core. Its inputs are messages, time, and functions given to Post, among them the completions
+// of writes. After each single input, in this order: the hard state goes to Store.Save; the status with its lease is
+// published; AfterStep lets the application queue its own writes and sends; messages leave; events are told. What
+// must wait for an fsync the core holds back by itself until Durable, so nothing in a turn ever waits for the disk,
+// and heartbeats flow while it is busy. The clock is read at each input, and time passes for the core when it is due
+// however full the queues are.
+//
+// # Invariants
+//
+// I1 (one leader a term), I2 (term and votes never taken back, across restarts), I11 (configurations) and I15 (no two
+// leases) of PROTOCOL.md; core checks its own side in production and panics when our code breaks one. This package adds:
+// nothing is sent before the boot number is durable (R3); a lease is compared with the clock at each use (R21); a
+// status never shows a lease that a message already sent has given up (R22).
+//
+// # Faults
+//
+// Messages may be lost, repeated, reordered, delayed for ever, cut in one direction; processes may stop and go on;
+// machines may sleep; wall clocks may be set; disks may fail. Members are not hostile, and the key keeps strangers
+// out. What memberlist believes about who is alive is shown to people and decides nothing.
+//
+// # Recovery
+//
+// A restart continues with the stored state, and waits one minimal election timeout before it votes for another than
+// its leader. A failed write ends the loop at once, without another heartbeat; Fatal is told, and the process should
+// exit (R24). A damaged vote file is an error of New, never an empty one: replacing the folder makes a newcomer of the
+// node, which must be added again. memberlist forgets dead peers; the node keeps knocking at the configured ones.
+//
+// # Limits
+//
+// 64 members, ids of 64 bytes, addresses of 256, attachments of 4 KiB. All nodes must use the same timings. The first
+// configuration needs all of its Expect members at once. A majority that is lost for good is an operator's matter.
+//
+// # Use alone
+//
+//	store, err := raftify.OpenFileStore("/var/lib/myservice/vote")
+//	...
+//	cfg := raftify.DefaultConfig()
+//	cfg.ID, cfg.BindAddr, cfg.Encrypt = "a", "10.0.0.1", key
+//	cfg.Peers = []core.Peer{{ID: "a", Addr: "10.0.0.1:7000"}, {ID: "b", Addr: "10.0.0.2:7000"}, {ID: "c", Addr: "10.0.0.3:7000"}}
+//	cfg.Expect = 3
+//	node, err := raftify.New(raftify.Options{
+//		Config: cfg, Store: store, Logger: logger,
+//		Fatal: func(err error) { stop <- err },
+//	})
+//	...
+//	err = node.Start()
+//	...
+//	if node.Leading() { // ask again before each thing that only the leader may do
+//		...
+//	}
+//	err = node.Shutdown(ctx) // hands over first
+//	err = store.Close()
+package raftify

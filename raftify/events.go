@@ -1,0 +1,142 @@
+package raftify
+
+import (
+	"sync"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"github.com/baton-ha/baton/raftify/core"
+)
+
+// subscriberBuffer is how many events a subscriber may lag behind before it misses some.
+const subscriberBuffer = 256
+
+// Events returns what happens from now on, in order, and a function that ends the subscription. A subscriber that
+// reads too slowly misses events, counted in Stats; the loop never waits. The channel is closed at the end.
+func (n *Node) Events() (<-chan core.Event, func()) { return n.subs.add() }
+
+type subscribers struct {
+	mu     sync.Mutex
+	chans  map[chan core.Event]bool
+	closed bool
+}
+
+func (s *subscribers) add() (<-chan core.Event, func()) {
+	ch := make(chan core.Event, subscriberBuffer)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		close(ch)
+		return ch, func() {}
+	}
+	if s.chans == nil {
+		s.chans = map[chan core.Event]bool{}
+	}
+	s.chans[ch] = true
+	return ch, func() { s.remove(ch) }
+}
+
+func (s *subscribers) remove(ch chan core.Event) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.chans[ch] {
+		delete(s.chans, ch)
+		close(ch)
+	}
+}
+
+func (s *subscribers) tell(e core.Event) (lost uint64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for ch := range s.chans {
+		select {
+		case ch <- e:
+		default:
+			lost++
+		}
+	}
+	return lost
+}
+
+func (s *subscribers) close() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.closed = true
+	for ch := range s.chans {
+		close(ch)
+	}
+	s.chans = nil
+}
+
+// tell passes events on: to reads that wait, to the log, to the application and to subscribers.
+func (n *Node) tell(events []core.Event) {
+	for _, e := range events {
+		if e.Kind == core.EventRound {
+			n.rounds.finished(e.Term, e.Seq)
+		}
+		n.logEvent(e)
+		if n.opt.OnEvent != nil {
+			n.opt.OnEvent(e)
+		}
+		if lost := n.subs.tell(e); lost > 0 {
+			n.count.lostEvents.Add(lost)
+		}
+	}
+}
+
+func (n *Node) logEvent(e core.Event) {
+	level := zerolog.InfoLevel
+	switch e.Kind {
+	case core.EventRound:
+		return
+	case core.EventVoteRefused, core.EventVoteGranted, core.EventTerm, core.EventRole:
+		level = zerolog.DebugLevel
+	case core.EventAlarm:
+		level = zerolog.ErrorLevel
+		if !n.alarms.allow(e.Detail) {
+			return
+		}
+	case core.EventLeader, core.EventElected, core.EventLeading, core.EventStepDown, core.EventConfig,
+		core.EventBootstrapped, core.EventTransfer:
+	}
+	l := n.log.WithLevel(level).Uint64("term", uint64(e.Term)).Stringer("role", e.Role)
+	if e.Peer != "" {
+		l = l.Str("peer", string(e.Peer))
+	}
+	if e.Kind == core.EventConfig || e.Kind == core.EventBootstrapped {
+		l = l.Uint64("cterm", uint64(e.Cfg.CTerm)).Uint64("version", e.Cfg.Ver)
+	}
+	if e.Detail != "" {
+		l = l.Str("detail", e.Detail)
+	}
+	l.Msg("election: " + e.Kind.String())
+}
+
+// limiter lets the same text pass once in a while, so that an alarm that each message raises is still readable.
+type limiter struct {
+	mu    sync.Mutex
+	every time.Duration
+	last  map[string]time.Time
+}
+
+// maxLimited bounds the texts that a limiter remembers.
+const maxLimited = 256
+
+func newLimiter(every time.Duration) *limiter {
+	return &limiter{every: every, last: map[string]time.Time{}}
+}
+
+func (l *limiter) allow(text string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	now := time.Now()
+	if at, ok := l.last[text]; ok && now.Sub(at) < l.every {
+		return false
+	}
+	if len(l.last) >= maxLimited {
+		clear(l.last)
+	}
+	l.last[text] = now
+	return true
+}

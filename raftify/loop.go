@@ -1,0 +1,210 @@
+package raftify
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/baton-ha/baton/raftify/core"
+)
+
+// How much the loop takes at a time. Messages go first: after a pause, the heartbeats that waited are heard before
+// time passes for the core.
+const (
+	turnMessages = 32
+	turnPosts    = 16
+)
+
+// own is the owner loop: the one goroutine that touches the core after Start.
+func (n *Node) own() {
+	n.loop()
+	n.end()
+	n.mu.Lock()
+	err := n.fatalErr
+	n.mu.Unlock()
+	if err != nil {
+		n.log.Error().Err(err).Msg("the node stopped")
+		if n.opt.Fatal != nil {
+			n.opt.Fatal(err)
+		}
+	}
+}
+
+// end leaves nothing of a node that others could take for a living one.
+func (n *Node) end() {
+	n.inbox.close()
+	s := *n.snap.Load()
+	s.Lease, s.Leader, s.Taking, s.Transferring = core.Lease{}, "", false, false
+	if s.Role != core.RoleLearner {
+		s.Role = core.RoleFollower
+	}
+	n.snap.Store(&s)
+	n.rounds.fail(ErrClosed)
+	n.subs.close()
+	close(n.stopped)
+}
+
+func (n *Node) loop() {
+	ticker := time.NewTicker(n.tm.Heartbeat / 4)
+	defer ticker.Stop()
+	msgs := make([]core.Message, 0, turnMessages)
+	posts := make([]input, 0, turnPosts)
+	for {
+		select {
+		case <-n.stop:
+			return
+		case <-ticker.C:
+		case <-n.inbox.wake:
+		}
+		for {
+			msgs, posts = n.inbox.take(msgs, posts)
+			if !n.turn(msgs, posts) {
+				return
+			}
+			if len(msgs)+len(posts) == 0 {
+				break
+			}
+			clear(msgs)
+			clear(posts)
+		}
+	}
+}
+
+// turn takes some inputs, and lets time pass as often as it is due however many there are. False: the loop ends.
+func (n *Node) turn(msgs []core.Message, posts []input) bool {
+	for _, m := range msgs {
+		now := n.clock.Now()
+		if err := n.core.Step(now, m); err != nil {
+			n.count.dropped.Add(1)
+			n.log.Debug().Err(err).Str("from", string(m.From)).Stringer("type", m.Type).Msg("message does not count")
+		} else {
+			n.heard.note(m.From, now)
+		}
+		if !n.settle(now) {
+			return false
+		}
+	}
+	if !n.tick() {
+		return false
+	}
+	for _, in := range posts {
+		now := n.clock.Now()
+		in.fn(now, n.core)
+		if !n.settle(now) {
+			return false
+		}
+		if in.after != nil {
+			in.after()
+		}
+		if !n.tick() {
+			return false
+		}
+	}
+	return true
+}
+
+func (n *Node) tick() bool {
+	now := n.clock.Now()
+	gap := now.SinceMin(n.lastTick)
+	if gap < n.tm.Heartbeat/4 {
+		return !n.over()
+	}
+	if gap > n.tm.MinElection && n.alarms.allow("pause") {
+		n.log.Warn().Dur("gap", gap).Msg("the election loop did not run for longer than an election timeout: overloaded or paused machine")
+	}
+	n.lastTick = now
+	n.core.Tick(now)
+	return n.settle(now)
+}
+
+// over reports whether the loop is to end.
+func (n *Node) over() bool {
+	if n.dead.Load() {
+		return true
+	}
+	select {
+	case <-n.stop:
+		return true
+	default:
+		return false
+	}
+}
+
+// settle carries out what one input caused, in the order that the protocol rests on: the hard state is handed to the
+// store; the status, with it the lease, is published; the application has its turn; only then do messages leave. A
+// TimeoutNow thus never leaves while readers still see the lease that it gives up. False: the loop ends.
+func (n *Node) settle(now core.Instant) bool {
+	// The application may step the core in its turn, and a read round is started when an input asked for one: a few
+	// passes settle that; what should remain is settled with the next input.
+	for range 8 {
+		rd := n.core.Ready()
+		if rd.HardState != nil {
+			n.save(rd)
+		}
+		n.publish()
+		if n.opt.AfterStep != nil {
+			n.opt.AfterStep(now, n.core)
+		}
+		if n.over() {
+			return false
+		}
+		n.send(rd.Messages)
+		n.tell(rd.Events)
+		n.rounds.advance(now, n.core, n.snap.Load())
+		if !n.core.HasReady() {
+			break
+		}
+	}
+	return true
+}
+
+func (n *Node) save(rd core.Ready) {
+	state, err := EncodeState(*rd.HardState)
+	if err != nil {
+		n.fail(fmt.Errorf("encode hard state: %w", err))
+		return
+	}
+	seq := rd.Seq
+	n.opt.Store.Save(state, func(err error) {
+		if err != nil {
+			n.fail(fmt.Errorf("save hard state: %w: %w", ErrStoreFailed, err))
+			return
+		}
+		n.Post(func(now core.Instant, c *core.Core) { c.Durable(now, seq) })
+	})
+}
+
+// fail silences the node for good (PROTOCOL R24). Any goroutine may call it; the first error counts.
+func (n *Node) fail(err error) {
+	n.mu.Lock()
+	if n.fatalErr == nil {
+		n.fatalErr = err
+	}
+	n.mu.Unlock()
+	n.dead.Store(true)
+	n.inbox.signal()
+}
+
+// Fail stops the node as a failed write of the hard state would: for the application that owns the store and learns
+// of the failure first (PROTOCOL R24). Safe for concurrent use; the first error is the one that Fatal gets.
+func (n *Node) Fail(err error) { n.fail(err) }
+
+// send gives messages to the transport, at the address that the operator configured or else the cluster's own.
+func (n *Node) send(ms []core.Message) {
+	if len(ms) == 0 {
+		return
+	}
+	s := n.snap.Load()
+	for _, m := range ms {
+		addr, ok := n.peers[m.To]
+		if !ok {
+			member, known := s.Cfg.Member(m.To)
+			if !known || member.Addr == "" {
+				n.count.noAddress.Add(1)
+				continue
+			}
+			addr = member.Addr
+		}
+		n.count.sent.Add(1)
+		n.transport.Send(m.To, addr, m)
+	}
+}
