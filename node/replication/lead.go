@@ -26,6 +26,9 @@ func (c *Chain) Propose(now core.Instant, b *block.Block) error {
 	c.executed[b.Hash()] = true
 	c.write(Write{Append: []*block.Block{b}})
 	c.event(Event{Kind: EventAppended, Ref: c.tip})
+	if c.Room() {
+		c.event(Event{Kind: EventTip, Ref: c.tip})
+	}
 	c.pushAll()
 	return nil
 }
@@ -156,6 +159,9 @@ func (c *Chain) tryCommit() {
 		c.event(Event{Kind: EventTip, Ref: c.tip})
 	}
 }
+
+// BlockAt returns the own block at h if it is in memory; otherwise it is in the store.
+func (c *Chain) BlockAt(h block.Height) (*block.Block, bool) { return c.ownBlock(h) }
 
 func (c *Chain) ownBlock(h block.Height) (*block.Block, bool) {
 	if h <= c.base || h > c.tip.Height || c.own[h-c.base-1].blk == nil {
