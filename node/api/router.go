@@ -125,11 +125,11 @@ func (rt *router) serve(w http.ResponseWriter, r *http.Request, path string, h h
 	}
 	var answer *Error
 	switch {
+	case t.status == 0 && errors.As(err, &answer):
 	case t.status != 0 || r.Context().Err() != nil:
 		// The answer has begun, or nobody is there to read one: cut the connection.
 		rt.log.Debug().Err(err).Str("path", path).Msg("request cut off")
 		panic(http.ErrAbortHandler)
-	case errors.As(err, &answer):
 	case errors.Is(err, context.DeadlineExceeded):
 		answer = unavailable("the node took too long to answer, try again")
 	default:

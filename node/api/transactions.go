@@ -88,10 +88,9 @@ func (s *Server) readTx(w http.ResponseWriter, r *http.Request) (tx *block.Tx, r
 	if !s.held.take(reserved) {
 		return nil, nil, Overloaded(0)
 	}
-	release = func() { s.held.give(reserved) }
 	defer func() {
 		if err != nil {
-			release()
+			s.held.give(reserved)
 		}
 	}()
 	// The deadline for the body is the server's ReadTimeout, running since the header.
@@ -120,7 +119,7 @@ func (s *Server) readTx(w http.ResponseWriter, r *http.Request) (tx *block.Tx, r
 		s.held.give(reserved - kept)
 		reserved = kept
 	}
-	return tx, release, nil
+	return tx, func() { s.held.give(reserved) }, nil
 }
 
 // drain reads away the rest of a body that is too large. A client that asked first whether to send it is told no.
