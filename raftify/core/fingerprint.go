@@ -1,0 +1,247 @@
+package core
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"hash"
+	"slices"
+	"time"
+)
+
+// Fingerprint is a hash of everything in the core that decides what it will do: two cores with one fingerprint give
+// the same output to the same input from now on. Instants enter as their distance from now, and only as far as they
+// can still matter. Not in it are the hook (an application adds its own) and Options.Rand, which an explorer makes a
+// pure function, and what Options fix for the life of a process. It is for exploration: the layout is not stable.
+func (c *Core) Fingerprint(now Instant) [16]byte {
+	f := printer{h: sha256.New(), now: now}
+	f.hardState(c.hs)
+	f.id(NodeID(c.opt.Addr))
+	f.num(c.opt.Session)
+	f.flag(c.dirty)
+	f.num(c.hseq, c.voteSeq, c.durable)
+	f.flag(c.voteDirty)
+	f.cfg(c.dcfg)
+	f.num(uint64(len(c.pending)))
+	for _, p := range c.pending {
+		f.pending(p)
+	}
+	f.pending(c.nextMarks)
+	f.num(uint64(len(c.held)))
+	for _, h := range c.held {
+		f.num(h.seq, uint64(h.term))
+		f.flag(h.report)
+		f.message(h.msg)
+	}
+	f.num(uint64(len(c.out)))
+	for _, m := range c.out {
+		f.message(m)
+	}
+	f.num(uint64(len(c.events)))
+	for _, e := range c.events {
+		f.num(uint64(e.Kind), uint64(e.Term), uint64(e.Role), e.Seq)
+		f.id(e.Peer)
+		f.key(e.Cfg)
+		f.id(NodeID(e.Detail))
+	}
+	f.num(uint64(len(c.seen)))
+	for _, id := range sortedKeys(c.seen) {
+		s := c.seen[id]
+		f.id(id)
+		f.bytes(s.inc[:])
+		f.num(s.boot, s.session)
+	}
+	f.role(c)
+	f.boot(&c.boot, c.hs.Cfg.Key.Ver > 0)
+	var sum [16]byte
+	copy(sum[:], f.h.Sum(nil))
+	return sum
+}
+
+// printer writes values so that no two different sequences give the same bytes.
+type printer struct {
+	h   hash.Hash
+	now Instant
+}
+
+func (f printer) num(ns ...uint64) {
+	var b [8]byte
+	for _, n := range ns {
+		binary.BigEndian.PutUint64(b[:], n)
+		f.h.Write(b[:])
+	}
+}
+
+func (f printer) bytes(p []byte) {
+	f.num(uint64(len(p)))
+	f.h.Write(p)
+}
+
+func (f printer) id(id NodeID) { f.bytes([]byte(id)) }
+
+func (f printer) flag(b bool) {
+	if b {
+		f.num(1)
+	} else {
+		f.num(0)
+	}
+}
+
+// follower writes an instant whose age the node takes with SinceMin, so the wall clock does not count. From limit on
+// an age makes no difference.
+func (f printer) follower(t Instant, limit time.Duration) {
+	f.num(uint64(min(f.now.Mono-t.Mono, int64(limit))), uint64(min(f.now.Boot-t.Boot, int64(limit))))
+}
+
+// leader writes an instant whose age the node takes with SinceMax, and in places with SinceMin.
+func (f printer) leader(t Instant) {
+	f.num(uint64(f.now.Mono-t.Mono), uint64(f.now.Boot-t.Boot), uint64(f.now.Real-t.Real))
+}
+
+// timer writes a timer; one that has expired is like any other that has.
+func (f printer) timer(t timer, more time.Duration) {
+	if f.now.SinceMin(t.start) >= t.after+more {
+		f.num(0)
+		return
+	}
+	f.num(1, uint64(t.after))
+	f.follower(t.start, t.after+more)
+}
+
+func (f printer) key(k CfgKey) { f.num(uint64(k.CTerm), k.Ver) }
+
+func (f printer) cfg(c Config) {
+	f.key(c.Key)
+	h := c.Hash()
+	f.bytes(h[:])
+}
+
+func (f printer) hardState(hs HardState) {
+	f.bytes(hs.ClusterID[:])
+	f.id(hs.ID)
+	f.bytes(hs.Inc[:])
+	f.num(hs.Boot, uint64(hs.Term), uint64(hs.Vote.Kind))
+	f.id(hs.Vote.ID)
+	f.cfg(hs.Cfg)
+	f.bytes(hs.Promise[:])
+}
+
+func (f printer) pending(p pendingHS) {
+	f.num(p.seq, uint64(p.takeover), uint64(p.ownVote))
+	f.bytes(p.boot[:])
+	f.cfg(p.cfg)
+}
+
+func (f printer) message(m Message) {
+	f.num(uint64(m.Type))
+	f.bytes(m.ClusterID[:])
+	f.id(m.From)
+	f.id(m.To)
+	f.bytes(m.Inc[:])
+	f.num(m.Boot, m.Session, uint64(m.Term), uint64(m.NextTerm), uint64(m.TransferOf), m.Seq)
+	f.flag(m.OK)
+	f.flag(m.Cfg != nil)
+	if m.Cfg != nil {
+		f.cfg(*m.Cfg)
+	}
+	f.key(m.CfgKey)
+	f.num(uint64(len(m.Reachable)))
+	for _, id := range m.Reachable {
+		f.id(id)
+	}
+	f.id(NodeID(m.Addr))
+	f.bytes(m.Promise[:])
+	f.bytes(m.Attachment)
+}
+
+// role writes the volatile part. What belongs to another role than the present one is left out: it is set anew before
+// it is read.
+func (f printer) role(c *Core) {
+	f.num(uint64(c.role), uint64(c.fail), c.round, c.hbSeq)
+	f.id(c.leader)
+	f.follower(c.contact, c.tm.MinElection)
+	f.timer(c.timer, c.hook.CampaignDelay())
+	f.timer(c.stayOut, 0)
+	switch c.role {
+	case RoleFollower, RoleLearner:
+	case RolePreCandidate:
+		f.follower(c.roundStart, c.tm.MinElection)
+		f.follower(c.resend, c.tm.Heartbeat)
+		f.grants(c.grants)
+	case RoleCandidate:
+		f.follower(c.resend, c.tm.Heartbeat)
+		f.timer(c.candTimer, 0)
+		f.num(uint64(c.transferOf))
+		f.flag(c.votes != nil)
+		f.num(uint64(len(c.votes)))
+		for _, id := range sortedKeys(c.votes) {
+			f.id(id)
+			f.bytes(c.votes[id])
+		}
+	case RoleLeader:
+		f.lead(c)
+	}
+}
+
+func (f printer) grants(g map[NodeID]bool) {
+	ids := sortedKeys(g)
+	ids = slices.DeleteFunc(ids, func(id NodeID) bool { return !g[id] })
+	f.num(uint64(len(ids)))
+	for _, id := range ids {
+		f.id(id)
+	}
+}
+
+func (f printer) lead(c *Core) {
+	f.flag(c.taking)
+	f.flag(c.noLease)
+	f.leader(c.elected)
+	f.leader(c.progress)
+	f.leader(c.lastHB)
+	f.num(uint64(len(c.sent)))
+	for _, s := range c.sent {
+		f.num(s.seq)
+		f.leader(s.at)
+	}
+	f.num(uint64(len(c.acks)))
+	for _, id := range sortedKeys(c.acks) {
+		a := c.acks[id]
+		f.id(id)
+		f.flag(a.ever)
+		f.num(a.seq)
+		f.key(a.cfgKey)
+		f.leader(a.sent)
+	}
+	f.num(uint64(len(c.rounds)))
+	f.num(c.rounds...)
+	f.flag(c.transfer != nil)
+	if t := c.transfer; t != nil {
+		f.id(t.to)
+		f.flag(t.sent)
+		f.leader(t.start)
+		f.leader(t.resend)
+	}
+}
+
+func (f printer) boot(b *bootstrap, over bool) {
+	f.flag(over)
+	if over {
+		return
+	}
+	f.num(uint64(len(b.members)))
+	for _, id := range b.members {
+		f.id(id)
+	}
+	f.flag(b.proposer)
+	f.flag(b.started)
+	f.follower(b.last, 1<<62)
+	f.num(uint64(len(b.infos)))
+	for _, id := range sortedKeys(b.infos) {
+		m := b.infos[id]
+		f.id(m.ID)
+		f.bytes(m.Inc[:])
+		f.id(NodeID(m.Addr))
+		f.flag(m.Voter)
+	}
+	f.cfg(b.proposal)
+	f.grants(b.promises)
+}
