@@ -5,6 +5,8 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+
+	"github.com/baton-ha/baton/raftify/core"
 )
 
 // Config is one node's config.json. Make one with [DefaultConfig] or [Load]; it is a plain value and safe to copy,
@@ -69,7 +71,7 @@ type Raftify struct {
 	BindPort int `json:"bind_port"`
 	// AdvertiseAddr is the address, with or without a port, that others reach gossip at; empty means the bound one.
 	AdvertiseAddr string `json:"advertise_addr"`
-	// PeerList is every node's gossip address with its port, this node's included.
+	// PeerList is every node's gossip address with its port, this node's included, in the order of Peer.Peers.
 	PeerList []string `json:"peer_list"`
 	// KickAfter is how long a voter must be silent before it may be demoted.
 	KickAfter Duration `json:"kick_after"`
@@ -134,14 +136,12 @@ type Limits struct {
 	PeerQueue int `json:"peer_queue"`
 }
 
-// Timing is the timing section. Zero means: as it follows from raftify.performance.
+// Timing is the timing section; it must be the same on all nodes. Zero means: as it follows from raftify.performance.
 type Timing struct {
 	// Heartbeat is how often a leader sends.
 	Heartbeat Duration `json:"heartbeat"`
-	// ElectionTimeout is the least time without a leader before a node asks for votes.
+	// ElectionTimeout is the least time without a leader before a node asks for votes. Leases follow from it.
 	ElectionTimeout Duration `json:"election_timeout"`
-	// Lease is how long an acknowledged heartbeat lets a leader serve.
-	Lease Duration `json:"lease"`
 }
 
 // Duration is a [time.Duration] that is written as a text such as "150ms" and refuses a bare number.
@@ -244,6 +244,29 @@ func (c *Config) Paths() Paths {
 		p.StateDir = c.Resolve(c.StateDir)
 	}
 	return p
+}
+
+// RaftTiming is the election's durations: those of raftify.performance, with what the timing section replaces.
+func (c *Config) RaftTiming() core.Timing {
+	t := core.DefaultTiming(c.Raftify.Performance)
+	if c.Timing.Heartbeat != 0 {
+		t.Heartbeat = c.Timing.Heartbeat.Std()
+	}
+	if c.Timing.ElectionTimeout != 0 {
+		t.MinElection = c.Timing.ElectionTimeout.Std()
+	}
+	return t
+}
+
+// GossipPeers are the ids of Peer.Peers with the gossip addresses of Raftify.PeerList, which has the same order.
+func (c *Config) GossipPeers() []core.Peer {
+	peers := make([]core.Peer, 0, len(c.Peer.Peers))
+	for i, p := range c.Peer.Peers {
+		if i < len(c.Raftify.PeerList) {
+			peers = append(peers, core.Peer{ID: core.NodeID(p.ID), Addr: c.Raftify.PeerList[i]})
+		}
+	}
+	return peers
 }
 
 // Self is this node's own entry in Peer.Peers, and whether there is one.

@@ -87,7 +87,7 @@ func (c *Config) Validate() error {
 	p.oneOf("log.level", c.Log.Level, "trace", "debug", "info", "warn", "error")
 	p.oneOf("log.format", c.Log.Format, "console", "json")
 	c.Limits.validate(&p)
-	c.Timing.validate(&p)
+	c.validateTiming(&p)
 	return errors.Join(p.errs...)
 }
 
@@ -217,6 +217,18 @@ func (c *Config) validatePeers(p *problems) {
 	if !ids[c.ID] && c.ID != "" {
 		p.add("id", c.ID, "one of the ids in peer.peers")
 	}
+	c.validateOrder(p)
+}
+
+// validateOrder checks that this node has the same place in both lists. Every node checking its own, all places are.
+func (c *Config) validateOrder(p *problems) {
+	gossip := canonicalAddr(c.Raftify.Gossip())
+	inList := slices.IndexFunc(c.Raftify.PeerList, func(a string) bool { return canonicalAddr(a) == gossip })
+	inPeers := slices.IndexFunc(c.Peer.Peers, func(q Peer) bool { return q.ID == c.ID })
+	if inList >= 0 && inPeers >= 0 && inList != inPeers {
+		p.add(fmt.Sprintf("raftify.peer_list[%d]", inList), c.Raftify.PeerList[inList],
+			"this node's gossip address at [%d], its place in peer.peers: both lists have one order", inPeers)
+	}
 }
 
 // validateListeners checks what the node binds, and that no two of them are the same.
@@ -263,32 +275,22 @@ func (l *Limits) validate(p *problems) {
 	}
 }
 
-func (t *Timing) validate(p *problems) {
-	set := 0
+func (c *Config) validateTiming(p *problems) {
+	ok := true
 	for _, d := range []struct {
 		field string
 		value Duration
-	}{
-		{"timing.heartbeat", t.Heartbeat},
-		{"timing.election_timeout", t.ElectionTimeout},
-		{"timing.lease", t.Lease},
-	} {
-		if d.value == 0 {
-			continue
-		}
-		set++
-		if d.value.Std() < time.Millisecond || d.value.Std() > time.Minute {
+	}{{"timing.heartbeat", c.Timing.Heartbeat}, {"timing.election_timeout", c.Timing.ElectionTimeout}} {
+		if d.value != 0 && (d.value.Std() < time.Millisecond || d.value.Std() > time.Minute) {
 			p.add(d.field, d.value.Std(), "1ms to 1m0s, or nothing")
+			ok = false
 		}
 	}
-	if set > 0 && set < 3 {
-		p.add("timing", fmt.Sprintf("%d of 3 durations", set), "none, or all of heartbeat, lease and election_timeout")
+	if !ok || c.Timing == (Timing{}) {
+		return
 	}
-	if set == 3 && t.Heartbeat >= t.Lease {
-		p.add("timing.heartbeat", t.Heartbeat.Std(), "less than timing.lease (%v)", t.Lease.Std())
-	}
-	if set == 3 && t.Lease >= t.ElectionTimeout {
-		p.add("timing.lease", t.Lease.Std(), "less than timing.election_timeout (%v)", t.ElectionTimeout.Std())
+	if err := c.RaftTiming().Validate(); err != nil {
+		p.errs = append(p.errs, fmt.Errorf("timing: %w", err))
 	}
 }
 
