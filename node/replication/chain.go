@@ -38,6 +38,9 @@ type Options struct {
 	MinElection time.Duration
 	// MaxInflight is how many blocks may be proposed and not committed.
 	MaxInflight int
+	// KeepEntries is how many durable, committed blocks stay in memory for followers that are a little behind; 0 means
+	// 512.
+	KeepEntries int
 	Now         core.Instant
 }
 
@@ -64,7 +67,7 @@ type progress struct {
 
 // limits of what is kept in memory.
 const (
-	keepEntries   = 512
+	keepEntries   = 512 // default of Options.KeepEntries
 	maxBodies     = 2048
 	maxBodyBytes  = 64 << 20
 	maxCerts      = 128
@@ -148,6 +151,9 @@ func New(opt Options) (*Chain, error) {
 	}
 	if opt.Commit.Ref.Height > opt.Tip.Height {
 		return nil, fmt.Errorf("commit %v is above the tip %v", opt.Commit.Ref, opt.Tip)
+	}
+	if opt.KeepEntries <= 0 {
+		opt.KeepEntries = keepEntries
 	}
 	return &Chain{
 		opt: opt, base: opt.Tip.Height, tip: opt.Tip, synced: opt.Synced, commit: opt.Commit.Ref, nacked: opt.Nacked,
@@ -284,7 +290,7 @@ func (c *Chain) cutTo(h block.Height) {
 func (c *Chain) trim() {
 	limit := min(c.commit.Height, c.durable.Tip.Height)
 	n := 0
-	for len(c.own)-n > keepEntries && c.base+block.Height(n)+1 <= limit {
+	for len(c.own)-n > c.opt.KeepEntries && c.base+block.Height(n)+1 <= limit {
 		n++
 	}
 	if n > 0 {

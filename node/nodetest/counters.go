@@ -1,0 +1,36 @@
+package nodetest
+
+import "maps"
+
+// counters say what a run, or many, reached.
+type counters struct {
+	events   int
+	acked    int
+	drawn    map[string]int // faults
+	branches map[string]int
+}
+
+func newCounters() counters {
+	return counters{drawn: map[string]int{}, branches: map[string]int{}}
+}
+
+func (c *counters) hit(branch string) { c.branches[branch]++ }
+
+func (c *counters) add(o counters) {
+	c.events += o.events
+	c.acked += o.acked
+	addAll(c.drawn, o.drawn)
+	addAll(c.branches, o.branches)
+}
+
+func (c *counters) clone() counters {
+	d := *c
+	d.drawn, d.branches = maps.Clone(c.drawn), maps.Clone(c.branches)
+	return d
+}
+
+func addAll(to, from map[string]int) {
+	for k, v := range from {
+		to[k] += v
+	}
+}

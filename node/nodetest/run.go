@@ -1,0 +1,118 @@
+package nodetest
+
+import (
+	"time"
+
+	"github.com/baton-ha/baton/node/replication"
+	"github.com/baton-ha/baton/raftify/core"
+)
+
+// Options vary a run. The zero value is the normal one.
+type Options struct {
+	// Trace, when not nil, gets a readable line for everything that happens.
+	Trace func(line string)
+	// OnStart is called for each process when it starts, before anything else: negative tests switch rules off here.
+	OnStart func(id core.NodeID, el *core.Core, ch *replication.Chain)
+	// Panic lets a panic of a core pass instead of making it a violation, to see its stack.
+	Panic bool
+
+	glue map[glueFault]bool
+}
+
+// glueFault is a rule that lives in the driver, switched off for a negative test.
+type glueFault string
+
+const (
+	glueRetryFsync glueFault = "R24: a failed fsync is tried again"
+	glueOwnCommit  glueFault = "R20: a follower reads its own commit"
+)
+
+func (o Options) broken(f glueFault) bool { return o.glue[f] }
+
+// Result is what a run came to. Its counts are keyed by name.
+type Result struct {
+	Seed      uint64
+	Violation string // the first, "" for none; begins with the invariant's number
+	// VirtualTime is how long the run lasted for the cluster; Events is the number of things that happened in it.
+	VirtualTime time.Duration
+	Events      int
+	// Acknowledged transactions and the committed height.
+	Acknowledged int
+	Height       uint64
+	// Recovery is how long the healed majority took to commit again.
+	Recovery time.Duration
+	Faults   map[string]int // drawn
+	Branches map[string]int // reached
+}
+
+// Run simulates one cluster. The seed decides everything: two runs of one seed are the same run.
+func Run(seed uint64, opt Options) Result {
+	s := newSim(seed, opt)
+	s.draw()
+	s.tracef("seed %d: %+v", seed, s.set)
+	s.boot()
+	s.after(s.jitter(s.set.every), func() { s.nemesis(s.set.chaos) })
+	s.runUntil(s.set.chaos)
+	took := s.recovery()
+	return Result{
+		Seed: seed, Violation: s.broken, VirtualTime: time.Duration(s.now), Events: s.count.events,
+		Acknowledged: s.count.acked, Height: uint64(s.decided()), Recovery: took,
+		Faults: s.count.drawn, Branches: s.count.branches,
+	}
+}
+
+// recovery heals a majority and demands that it commits (I14), that all of it follows, and that every transaction
+// under way becomes final.
+func (s *sim) recovery() time.Duration {
+	if s.broken != "" {
+		return 0
+	}
+	q := s.heal()
+	began, height := s.now, s.decided()
+	s.tracef("HEAL %d nodes: %v", len(q), ids(q))
+	limit := s.resumeLimit(q)
+	s.until(limit, func() bool { return s.decided() > height })
+	took := time.Duration(s.now - began)
+	if s.broken != "" {
+		return took
+	}
+	if s.decided() == height {
+		s.violate("I14: %v, whole and connected, committed nothing in %v", ids(q), limit)
+		return took
+	}
+	s.run(10 * s.tm.MinElection)
+	s.set.quiet = true
+	s.set.reads = 0
+	s.until(20*s.tm.MinElection, func() bool { return s.settled(q) })
+	if s.broken == "" && !s.settled(q) {
+		s.violate("I14: %v do not all hold the committed chain up to %d with every transaction in it after %v",
+			ids(q), s.decided(), 20*s.tm.MinElection)
+	}
+	return took
+}
+
+func (s *sim) settled(q []*node) bool {
+	for _, n := range q {
+		if n.ch.Commit().Height < s.decided() {
+			return false
+		}
+	}
+	for _, c := range s.clients {
+		if c.done < c.next {
+			return false
+		}
+	}
+	return true
+}
+
+// resumeLimit is the bound of I14: 10 minET.
+func (s *sim) resumeLimit([]*node) time.Duration { return 10 * s.tm.MinElection }
+
+func ids(q []*node) []core.NodeID {
+	var out []core.NodeID
+	for _, n := range q {
+		out = append(out, n.id)
+	}
+	return out
+}
+

@@ -1,0 +1,86 @@
+package nodetest
+
+import (
+	"fmt"
+	"maps"
+	"os/exec"
+	"runtime"
+	"slices"
+	"strings"
+	"time"
+)
+
+// summary gathers the results of many runs.
+type summary struct {
+	from, to   uint64
+	elapsed    time.Duration
+	virtual    time.Duration
+	count      counters
+	height     uint64
+	longest    time.Duration
+	violations []string
+	runs       int
+}
+
+func newSummary(from, to uint64) *summary { return &summary{from: from, to: to, count: newCounters()} }
+
+func (m *summary) add(r Result) {
+	m.runs++
+	m.virtual += r.VirtualTime
+	m.height += r.Height
+	m.longest = max(m.longest, r.Recovery)
+	m.count.add(counters{events: r.Events, acked: r.Acknowledged, drawn: r.Faults, branches: r.Branches})
+	if r.Violation != "" {
+		m.violations = append(m.violations, fmt.Sprintf("seed %d: %s", r.Seed, r.Violation))
+	}
+}
+
+func (m *summary) line() string {
+	return fmt.Sprintf("%d seeds in %v: %v of virtual time, %d events, %d blocks, %d transactions, longest recovery %v, %d violations",
+		m.runs, m.elapsed.Round(time.Millisecond), m.virtual.Round(time.Second), m.count.events, m.height, m.count.acked,
+		m.longest.Round(time.Millisecond), len(m.violations))
+}
+
+// rare are the branches that a long run must reach.
+var rare = []string{
+	"takeover with fetched bodies",
+}
+
+func (m *summary) missing() []string {
+	var out []string
+	for _, b := range rare {
+		if m.count.branches[b] == 0 {
+			out = append(out, b)
+		}
+	}
+	return out
+}
+
+func (m *summary) text() string {
+	var b strings.Builder
+	commit, err := exec.Command("git", "rev-parse", "HEAD").Output()
+	if err != nil {
+		commit = []byte("unknown")
+	}
+	fmt.Fprintf(&b, "# Summary of a simulation run\n\nWritten by the test itself; do not edit.\n\n")
+	fmt.Fprintf(&b, "- command: `go test ./node/nodetest -run TestSimulation -seeds %d-%d -summary testdata/SUMMARY.md`\n", m.from, m.to)
+	fmt.Fprintf(&b, "- commit: %s\n- %s %s/%s\n", strings.TrimSpace(string(commit)), runtime.Version(), runtime.GOOS, runtime.GOARCH)
+	fmt.Fprintf(&b, "- %s\n", m.line())
+	table := func(title string, rows map[string]int) {
+		fmt.Fprintf(&b, "\n## %s\n\n| what | times |\n|---|---|\n", title)
+		for _, k := range slices.Sorted(maps.Keys(rows)) {
+			fmt.Fprintf(&b, "| %s | %d |\n", k, rows[k])
+		}
+	}
+	table("Faults drawn", m.count.drawn)
+	table("Branches reached", m.count.branches)
+	fmt.Fprintf(&b, "\n## Violations\n\n")
+	if len(m.violations) == 0 {
+		b.WriteString("None.\n")
+	}
+	slices.Sort(m.violations)
+	for _, v := range m.violations {
+		fmt.Fprintf(&b, "- %s\n", v)
+	}
+	return b.String()
+}
