@@ -161,6 +161,27 @@ func TestAppState(t *testing.T) {
 	}
 }
 
+// A refused transaction must leave nothing behind for the ones after it in the same block.
+func TestRefusedAppWritesAreUndone(t *testing.T) {
+	ws := newWallets(3)
+	e, s := newChain(t, counterGenesis(ws), counter{"c1"})
+	good := mustParse(t, e,
+		ws[0].messages(0, 0, `{"type":"put","key":"x","value":"1"}`),
+		ws[0].messages(1, 0, `{"type":"add"}`),
+	)
+	bad := mustParse(t, e, ws[1].messages(0, 0,
+		`{"type":"put","key":"x","value":"2"},{"type":"put","key":"z","value":"3"},{"type":"add"},{"type":"pay"},{"type":"fail"}`))
+	_, want, _ := mustBuild(t, e, s, good...)
+	_, got, verdicts := mustBuild(t, e, s, good[0], bad[0], good[1])
+	if verdicts[1].Kind != VerdictRejected {
+		t.Fatalf("%+v", verdicts[1])
+	}
+	if got.Root() != want.Root() {
+		t.Errorf("x is %q, z is %q, %s native left", appValue(t, got, "x"), appValue(t, got, "z"),
+			balance(t, got, ws[1].pub, NativeAsset))
+	}
+}
+
 // With several code versions, the one of the chain executes, whichever parsed.
 func TestCodeOfTheChainVersionExecutes(t *testing.T) {
 	ws := newWallets(2)
