@@ -146,6 +146,12 @@ func TestRequestConcurrencyIsBounded(t *testing.T) {
 			for range bound {
 				recv(t, arrived)
 			}
+			for range 100 { // time enough for more to come, if they could
+				if err := nodes[0].Send("node2", 1, nil); err != nil {
+					t.Fatal(err)
+				}
+				recv(t, nodes[1].messages)
+			}
 			for range requests - bound {
 				leave <- struct{}{} // one may go, one more may come
 				recv(t, arrived)

@@ -315,7 +315,7 @@ func TestBadGreetings(t *testing.T) {
 		{"long names", helloBytes(roleStream, long, long)},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			n := cluster(t, 2, nil)[0]
+			n := cluster(t, 3, nil)[0]
 			n.Start()
 			refused := n.Stats().Refused
 			conn := member(t, n)
@@ -324,6 +324,9 @@ func TestBadGreetings(t *testing.T) {
 			}
 			expectEnd(t, conn)
 			eventually(t, "the refusal was counted", func() bool { return n.Stats().Refused > refused })
+			if n.Stats().Accepts != 0 {
+				t.Error("the connection was accepted")
+			}
 			n.heardNothing(t)
 		})
 	}
