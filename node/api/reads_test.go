@@ -121,12 +121,8 @@ func TestBlocksLarge(t *testing.T) {
 	}
 	base := serve(t, b, nil)
 	a := do(t, "GET", base+"/v1/blocks?from=1&limit=10", "")
-	var got wire.Blocks
-	if err := json.Unmarshal([]byte(a.body), &got); err != nil {
-		t.Fatal(err)
-	}
-	if n := len(got.Blocks); n != 5 || len(a.body) > 40<<20 { // 5 x 7 MiB is the first above 32
-		t.Errorf("%d blocks in %d bytes", n, len(a.body))
+	if n := strings.Count(a.body, `"parent_hash"`); n != 5 || !strings.HasSuffix(a.body, "]}\n") {
+		t.Errorf("%d blocks in %d bytes, want 5, the first above 32 MiB", n, len(a.body))
 	}
 }
 

@@ -12,6 +12,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/baton-ha/baton/blockstore/block"
 	"github.com/baton-ha/baton/node/api/wire"
 )
 
@@ -30,6 +31,8 @@ var (
 
 // The answers are the shapes of the wire.
 type (
+	// Height is a block's position in the chain.
+	Height = block.Height
 	// Receipt says where a final transaction stands.
 	Receipt = wire.Receipt
 	// Account is an account's state.

@@ -26,6 +26,7 @@ type result[T any] struct {
 // call is one request on its way to a final answer. It belongs to the goroutine of anyNode.
 type call[T any] struct {
 	c       *Client
+	reads   bool // the request changes nothing
 	attempt func(ctx context.Context, base string) (T, error)
 	targets []*target
 	results chan result[T] // as many as targets: an attempt never waits for its reader
@@ -39,13 +40,15 @@ type call[T any] struct {
 }
 
 // anyNode runs attempt on one node after the other, and beside each other when one is silent, until an answer is final
-// or ctx ends; the error is then [ErrUnavailable] or [ErrUnknownOutcome]. attempt must be safe to repeat and to run on
+// or ctx ends; the error is then [ErrUnavailable] or, unless the request only reads, [ErrUnknownOutcome]. attempt must be safe to repeat and to run on
 // several nodes at a time.
-func anyNode[T any](ctx context.Context, c *Client, attempt func(ctx context.Context, base string) (T, error)) (T, error) {
+func anyNode[T any](
+	ctx context.Context, c *Client, reads bool, attempt func(ctx context.Context, base string) (T, error),
+) (T, error) {
 	running, cancel := context.WithCancel(ctx)
 	defer cancel() // ends the attempts that are no longer needed
 
-	r := &call[T]{c: c, attempt: attempt, results: make(chan result[T], len(c.urls))}
+	r := &call[T]{c: c, reads: reads, attempt: attempt, results: make(chan result[T], len(c.urls))}
 	first := int(c.next.Load() % uint64(len(c.urls)))
 	for i := range c.urls {
 		r.targets = append(r.targets, &target{index: (first + i) % len(c.urls)})
@@ -122,7 +125,7 @@ func (r *call[T]) take(got result[T]) bool {
 		r.c.next.Store(uint64(t.index))
 		return true
 	case unknown:
-		r.maybeTaken = true
+		r.maybeTaken = !r.reads
 	case notTaken:
 	}
 	r.last = fmt.Errorf("%s: %w", r.c.urls[t.index], got.err)

@@ -15,6 +15,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"time"
+	"unicode/utf8"
 
 	"github.com/baton-ha/baton/blockstore/block"
 	"github.com/baton-ha/baton/node/api/wire"
@@ -27,46 +28,42 @@ const (
 
 // Submit sends tx until it is final, which is its receipt, or refused for good, which is an [*APIError]: malformed,
 // wrong_chain, bad_signature, bad_nonce, too_large or rejected. When ctx ends first the error is [ErrUnavailable] or
-// [ErrUnknownOutcome]; a refusal may be joined to [ErrEarlierAttempt]. The same transaction may be submitted again at any time and has one receipt.
+// [ErrUnknownOutcome]; a refusal may be joined to [ErrEarlierAttempt]. A payload that is not UTF-8 cannot travel and is
+// [ErrBadMessage]. The same transaction may be submitted again at any time and has one receipt.
 func (c *Client) Submit(ctx context.Context, tx *block.Tx) (Receipt, error) {
-	body, err := encode(wire.NewTxRequest(tx))
-	if err != nil {
-		return Receipt{}, fmt.Errorf("submit: %w", err)
-	}
-	want := tx.Hash()
-	receipt, err := anyNode(ctx, c, func(ctx context.Context, base string) (Receipt, error) {
-		var receipt Receipt
-		err := c.do(ctx, http.MethodPost, base+"/v1/transactions", body, smallAnswerBytes, &receipt)
-		if err == nil && receipt.Hash != want {
-			err = fmt.Errorf("answer is about transaction %s", receipt.Hash)
-		}
-		return receipt, err
-	})
-	if err != nil {
-		return Receipt{}, fmt.Errorf("submit %s: %w", want, err)
-	}
-	return receipt, nil
+	return submit(ctx, c, tx, "", func(r Receipt) block.Hash { return r.Hash })
 }
 
 // SubmitAsync hands tx to the first node that accepts it and returns its hash. Nothing durable is promised: the receipt
 // appears once the transaction is final ([Client.Receipt]). Errors as of [Client.Submit].
 func (c *Client) SubmitAsync(ctx context.Context, tx *block.Tx) (block.Hash, error) {
+	accepted, err := submit(ctx, c, tx, "?wait=accepted", func(a wire.Accepted) block.Hash { return a.Hash })
+	return accepted.Hash, err
+}
+
+// submit posts tx to any node. hashOf returns the transaction that an answer is about.
+func submit[T any](ctx context.Context, c *Client, tx *block.Tx, query string, hashOf func(T) block.Hash) (T, error) {
+	var zero T
+	want := tx.Hash()
+	if !utf8.Valid(tx.Payload) {
+		return zero, fmt.Errorf("submit %s: the payload is not UTF-8: %w", want, ErrBadMessage)
+	}
 	body, err := encode(wire.NewTxRequest(tx))
 	if err != nil {
-		return block.Hash{}, fmt.Errorf("submit: %w", err)
+		return zero, fmt.Errorf("submit %s: %w", want, err)
 	}
-	accepted, err := anyNode(ctx, c, func(ctx context.Context, base string) (wire.Accepted, error) {
-		var accepted wire.Accepted
-		err := c.do(ctx, http.MethodPost, base+"/v1/transactions?wait=accepted", body, smallAnswerBytes, &accepted)
-		if err == nil && accepted.Hash != tx.Hash() {
-			err = fmt.Errorf("answer is about transaction %s", accepted.Hash)
+	value, err := anyNode(ctx, c, false, func(ctx context.Context, base string) (T, error) {
+		var value T
+		err := c.do(ctx, http.MethodPost, base+"/v1/transactions"+query, body, smallAnswerBytes, &value)
+		if err == nil && hashOf(value) != want {
+			err = fmt.Errorf("the answer is about transaction %s", hashOf(value))
 		}
-		return accepted, err
+		return value, err
 	})
 	if err != nil {
-		return block.Hash{}, fmt.Errorf("submit %s: %w", tx.Hash(), err)
+		return zero, fmt.Errorf("submit %s: %w", want, err)
 	}
-	return accepted.Hash, nil
+	return value, nil
 }
 
 // Receipt returns the receipt of a final transaction. While the asked node knows of none the error is an [*APIError] of
@@ -125,7 +122,7 @@ func VerifyBlock(b *Block, pub ed25519.PublicKey) error { return b.Verify(pub) }
 
 // get reads path from any node.
 func get[T any](ctx context.Context, c *Client, path string, maxBytes int64) (T, error) {
-	value, err := anyNode(ctx, c, func(ctx context.Context, base string) (T, error) {
+	value, err := anyNode(ctx, c, true, func(ctx context.Context, base string) (T, error) {
 		var value T
 		err := c.do(ctx, http.MethodGet, base+path, nil, maxBytes, &value)
 		return value, err
