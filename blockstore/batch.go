@@ -1,0 +1,86 @@
+package blockstore
+
+import (
+	"github.com/baton-ha/baton/blockstore/block"
+	"github.com/baton-ha/baton/blockstore/merkle"
+)
+
+// Batch is a set of changes that become durable together or not at all. Zero fields are absent. The parts apply in the
+// order of the fields. What a batch refers to must not be changed once it is enqueued.
+//
+// A batch that breaks a rule written at a field is a mistake of our own code and panics in the writer.
+type Batch struct {
+	// Election is the opaque hard state of the election layer.
+	Election []byte
+	// Cut drops the own blocks above this height, which is not below the committed one (R7, I12).
+	Cut *block.Height
+	// Append extends the chain: heights without a gap from the tip (after Cut), each with its parent's hash. The very
+	// first block of an empty store is genesis: height 0, zero parent. Genesis is committed by being there.
+	Append []*block.Block
+	// Synced is the term whose leader's chain ours is a prefix of; it never falls.
+	Synced *uint64
+	// Nacked is the term in which this node nacked (R13).
+	Nacked *uint64
+	// Commit moves the commit height, never down.
+	Commit *Commit
+	// Signed stores signatures of committed blocks. The highest height ever stored, with its hash, is the signer's
+	// record of R12.
+	Signed []Signed
+	// Nodes are state nodes. They are content-addressed: writing one twice changes nothing.
+	Nodes []NodeRecord
+	// Checkpoint says that all nodes of this committed block's state are stored, in this batch or before it.
+	Checkpoint *Checkpoint
+	// NoSync lets the batch ride on the next fsync: done follows as soon as it is applied, and a crash may lose it
+	// together with everything after it, never alone.
+	NoSync bool
+}
+
+// Commit is a commit height with its certificate.
+type Commit struct {
+	// Height and Hash name the highest committed block of the own chain.
+	Height block.Height
+	Hash   block.Hash
+	// CTerm is the term whose leader counted the commit (R11); 0 means that there is no certificate to record.
+	CTerm uint64
+	// From is the lowest height that the certificate holds for; it is recorded for From..Height. Genesis never has one,
+	// so 0 is the same as 1.
+	From block.Height
+}
+
+// Signed is a block's signature by the processor key.
+type Signed struct {
+	Height    block.Height
+	Hash      block.Hash
+	Signature block.Signature
+}
+
+// Checkpoint names a state that is stored completely.
+type Checkpoint struct {
+	Height block.Height
+	Hash   block.Hash // the block's
+	Root   block.Hash // of the state after that block
+}
+
+// NodeRecord is an encoded state node; Hash must be merkle.HashNode(Enc), which readers check.
+type NodeRecord struct {
+	Hash merkle.Hash
+	Enc  []byte
+}
+
+// clone returns a shallow copy of a batch's pointers' targets, so that a caller may reuse its variables.
+func (b Batch) clone() Batch {
+	b.Cut = cloned(b.Cut)
+	b.Synced = cloned(b.Synced)
+	b.Nacked = cloned(b.Nacked)
+	b.Commit = cloned(b.Commit)
+	b.Checkpoint = cloned(b.Checkpoint)
+	return b
+}
+
+func cloned[T any](p *T) *T {
+	if p == nil {
+		return nil
+	}
+	v := *p
+	return &v
+}

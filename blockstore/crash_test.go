@@ -1,0 +1,188 @@
+package blockstore
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"github.com/baton-ha/baton/blockstore/block"
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
+)
+
+// changesDisk says which operations count as steps of a crash or fault test.
+func changesDisk(op errorfs.Op) bool {
+	switch op.Kind {
+	case errorfs.OpCreate, errorfs.OpLink, errorfs.OpRename, errorfs.OpReuseForWrite, errorfs.OpFileWrite,
+		errorfs.OpFileWriteAt, errorfs.OpFileSync, errorfs.OpFileSyncData, errorfs.OpFileSyncTo, errorfs.OpFileClose:
+		return true
+	default:
+		return false
+	}
+}
+
+// progress reads from the election state how many batches of the script a store holds.
+func progress(t *testing.T, s *Store) int {
+	t.Helper()
+	if s.Election() == nil {
+		return 0
+	}
+	n, err := strconv.Atoi(string(s.Election()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+// The disk is cloned right before its k-th operation, with nothing, some or all of what is not synced. What the clone
+// holds is a prefix of the script, at least what was acknowledged with a sync, and consistent. What the first start
+// after the crash shows is still there when the machine crashes again at once. The rest of the script then runs on it.
+func TestCrash(t *testing.T) {
+	want, step := fingerprints(t), int64(1)
+	if testing.Short() {
+		step = 7
+	}
+	for _, percent := range []int{0, 50, 100} {
+		t.Run(fmt.Sprintf("unsynced=%d%%", percent), func(t *testing.T) {
+			seen := map[int]bool{}
+			for k := int64(1); ; k += step {
+				rng := rand.New(rand.NewPCG(uint64(k), uint64(percent)))
+				crashed, acked := crashAt(t, k, vfs.CrashCloneCfg{UnsyncedDataPercent: percent, RNG: rng})
+				if crashed == nil {
+					break
+				}
+				seen[checkCrashed(t, crashed, acked, want, k)] = true
+			}
+			if len(seen) < 5 {
+				t.Errorf("crashes left only these numbers of batches: %v", seen)
+			}
+		})
+	}
+}
+
+// crashAt runs the script, some batches at a time, and returns the disk as before its k-th operation with the number of
+// batches that were acknowledged by then; nil when the run takes fewer.
+func crashAt(t *testing.T, k int64, cfg vfs.CrashCloneCfg) (*vfs.MemFS, int) {
+	t.Helper()
+	mem := vfs.NewCrashableMem()
+	var ops atomic.Int64
+	var acked, ackedAtCrash atomic.Int64
+	var crashed *vfs.MemFS
+	fs := errorfs.Wrap(mem, errorfs.InjectorFunc(func(op errorfs.Op) error {
+		if changesDisk(op) && ops.Add(1) == k {
+			ackedAtCrash.Store(acked.Load())
+			crashed = mem.CrashClone(cfg)
+		}
+		return nil
+	}))
+	s, err := Open(testOptions(fs))
+	if err != nil {
+		t.Fatal(err)
+	}
+	batches := script()
+	for i := 0; i < len(batches); {
+		var wg sync.WaitGroup
+		for range 1 + i%4 {
+			if i == len(batches) {
+				break
+			}
+			b, number := batches[i], i+1
+			wg.Add(1)
+			s.Enqueue(b, func(err error) {
+				defer wg.Done()
+				if err != nil {
+					t.Errorf("batch %d: %v", number, err)
+				}
+				if !b.NoSync {
+					acked.Store(int64(number))
+				}
+			})
+			i++
+		}
+		wg.Wait()
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return crashed, int(ackedAtCrash.Load())
+}
+
+func checkCrashed(t *testing.T, disk *vfs.MemFS, acked int, want []string, k int64) int {
+	t.Helper()
+	s, err := Open(testOptions(disk))
+	if err != nil {
+		t.Fatalf("crash before operation %d: %v", k, err)
+	}
+	n := progress(t, s)
+	if n < acked {
+		t.Errorf("crash before operation %d: %d batches acknowledged, %d there", k, acked, n)
+	}
+	if got := fingerprint(t, s); got != want[n] {
+		t.Fatalf("crash before operation %d: not a prefix:\n%swant\n%s", k, got, want[n])
+	}
+	again := disk.CrashClone(vfs.CrashCloneCfg{}) // whatever was not synced by Open is gone now
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	s, err = Open(testOptions(again))
+	if err != nil {
+		t.Fatalf("second crash after operation %d: %v", k, err)
+	}
+	if got := fingerprint(t, s); got != want[n] {
+		t.Fatalf("second crash after operation %d: what Open had shown is gone:\n%swant\n%s", k, got, want[n])
+	}
+	write(t, s, script()[n:]...)
+	if got := fingerprint(t, s); got != want[len(want)-1] {
+		t.Fatalf("crash before operation %d: cannot go on:\n%s", k, got)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if n == 0 {
+		return n
+	}
+	rep, err := VerifyDir(again, testDir, testPub(), genesis().Hash())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range rep.Problems {
+		if rep.Checkpoint == nil || !isStateProblem(p) { // the script's state nodes are made up
+			t.Errorf("crash before operation %d: %v", k, p)
+		}
+	}
+	return n
+}
+
+// A group of large blocks goes around Pebble's memory table; a crash treats it like any other.
+func TestCrashAfterLargeGroup(t *testing.T) {
+	mem := vfs.NewCrashableMem()
+	s := mustOpen(t, mem)
+	parent := genesis()
+	write(t, s, Batch{Append: []*block.Block{parent}})
+	var batch Batch
+	for i := range 3 {
+		h := parent.Header
+		h.Parent, h.Height = parent.Hash(), h.Height+1
+		var txs []*block.Tx
+		for j := range 6 {
+			payload := make([]byte, block.MaxPayloadBytes)
+			payload[0], payload[1] = byte(i), byte(j)
+			txs = append(txs, block.SignTx(testKey, payload))
+		}
+		parent = block.New(h, txs)
+		batch.Append = append(batch.Append, parent)
+	}
+	write(t, s, batch)
+	crashed := mustOpen(t, mem.CrashClone(vfs.CrashCloneCfg{}))
+	if h, hash := crashed.Tip(); h != 3 || hash != parent.Hash() {
+		t.Fatalf("tip %d %s", h, hash)
+	}
+	for h := range block.Height(4) {
+		if _, err := crashed.Block(h); err != nil {
+			t.Error(err)
+		}
+	}
+}

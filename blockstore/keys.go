@@ -1,0 +1,213 @@
+package blockstore
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"errors"
+
+	"github.com/baton-ha/baton/blockstore/block"
+)
+
+// Key spaces. Heights are big-endian, so that iteration is in chain order. doc.go has the table.
+const (
+	spaceBlock     = 'b' // height -> hash || encoded block
+	spaceCTerm     = 'c' // height -> u64
+	spaceHash      = 'h' // height -> hash
+	spaceHeight    = 'i' // block hash -> height
+	spaceMeta      = 'm' // name -> record
+	spaceNode      = 'n' // node hash -> encoded node
+	spaceSignature = 's' // height -> signature
+	spaceTx        = 't' // transaction hash -> height || u32 index
+)
+
+const (
+	metaFormat     = "mformat"
+	metaElection   = "melection"
+	metaNacked     = "mnacked"
+	metaCommit     = "mcommit"
+	metaSigner     = "msigner"
+	metaCheckpoint = "mcheckpoint"
+	metaMark0      = "mmark0"
+	metaMark1      = "mmark1"
+)
+
+// formatVersion is the value of metaFormat: the version of the key spaces and records in this file.
+const formatVersion = 1
+
+var errRecord = errors.New("malformed record")
+
+func heightKey(space byte, h block.Height) []byte {
+	return binary.BigEndian.AppendUint64([]byte{space}, uint64(h))
+}
+
+func hashKey(space byte, h [32]byte) []byte {
+	return append([]byte{space}, h[:]...)
+}
+
+// keyHeight returns the height in a key of a height space.
+func keyHeight(key []byte) (block.Height, error) {
+	if len(key) != 9 {
+		return 0, errRecord
+	}
+	return block.Height(binary.BigEndian.Uint64(key[1:])), nil
+}
+
+// mark is what a vote reports and what every change of the chain carries with it.
+type mark struct {
+	seq    uint64 // grows by one a mark; its lowest bit selects the slot
+	synced uint64
+	height block.Height
+	tip    block.Hash
+}
+
+func (m mark) key() string {
+	if m.seq%2 == 0 {
+		return metaMark0
+	}
+	return metaMark1
+}
+
+const markBytes = 8 + 8 + 8 + 32 + 8
+
+// encode ends in a checksum, so that a slot proves itself whatever lies below.
+func (m mark) encode() []byte {
+	b := make([]byte, 0, markBytes)
+	b = binary.BigEndian.AppendUint64(b, m.seq)
+	b = binary.BigEndian.AppendUint64(b, m.synced)
+	b = binary.BigEndian.AppendUint64(b, uint64(m.height))
+	b = append(b, m.tip[:]...)
+	sum := sha256.Sum256(b)
+	return append(b, sum[:8]...)
+}
+
+func decodeMark(b []byte) (mark, error) {
+	if len(b) != markBytes {
+		return mark{}, errRecord
+	}
+	body := b[:markBytes-8]
+	if sum := sha256.Sum256(body); string(sum[:8]) != string(b[markBytes-8:]) {
+		return mark{}, errors.New("checksum mismatch")
+	}
+	return mark{
+		seq:    binary.BigEndian.Uint64(body),
+		synced: binary.BigEndian.Uint64(body[8:]),
+		height: block.Height(binary.BigEndian.Uint64(body[16:])),
+		tip:    block.Hash(body[24:]),
+	}, nil
+}
+
+func (c Commit) encode() []byte {
+	b := binary.BigEndian.AppendUint64(nil, uint64(c.Height))
+	b = append(b, c.Hash[:]...)
+	b = binary.BigEndian.AppendUint64(b, c.CTerm)
+	return binary.BigEndian.AppendUint64(b, uint64(c.From))
+}
+
+func decodeCommit(b []byte) (Commit, error) {
+	if len(b) != 8+32+8+8 {
+		return Commit{}, errRecord
+	}
+	return Commit{
+		Height: block.Height(binary.BigEndian.Uint64(b)), Hash: block.Hash(b[8:40]),
+		CTerm: binary.BigEndian.Uint64(b[40:]), From: block.Height(binary.BigEndian.Uint64(b[48:])),
+	}, nil
+}
+
+// ref is a height and the hash there: the signer's record.
+type ref struct {
+	height block.Height
+	hash   block.Hash
+}
+
+func (r ref) encode() []byte {
+	return append(binary.BigEndian.AppendUint64(nil, uint64(r.height)), r.hash[:]...)
+}
+
+func decodeRef(b []byte) (ref, error) {
+	if len(b) != 8+32 {
+		return ref{}, errRecord
+	}
+	return ref{height: block.Height(binary.BigEndian.Uint64(b)), hash: block.Hash(b[8:])}, nil
+}
+
+func (c Checkpoint) encode() []byte {
+	b := binary.BigEndian.AppendUint64(nil, uint64(c.Height))
+	b = append(b, c.Hash[:]...)
+	return append(b, c.Root[:]...)
+}
+
+func decodeCheckpoint(b []byte) (Checkpoint, error) {
+	if len(b) != 8+32+32 {
+		return Checkpoint{}, errRecord
+	}
+	return Checkpoint{
+		Height: block.Height(binary.BigEndian.Uint64(b)), Hash: block.Hash(b[8:40]), Root: block.Hash(b[40:]),
+	}, nil
+}
+
+func encodeUint64(v uint64) []byte { return binary.BigEndian.AppendUint64(nil, v) }
+
+func decodeUint64(b []byte) (uint64, error) {
+	if len(b) != 8 {
+		return 0, errRecord
+	}
+	return binary.BigEndian.Uint64(b), nil
+}
+
+func decodeHeight(b []byte) (block.Height, error) {
+	v, err := decodeUint64(b)
+	return block.Height(v), err
+}
+
+func decodeHash(b []byte) (block.Hash, error) {
+	if len(b) != block.HashBytes {
+		return block.Hash{}, errRecord
+	}
+	return block.Hash(b), nil
+}
+
+func decodeSignature(b []byte) (block.Signature, error) {
+	if len(b) != block.SignatureBytes {
+		return block.Signature{}, errRecord
+	}
+	return block.Signature(b), nil
+}
+
+// txRef says where a committed transaction stands.
+type txRef struct {
+	height block.Height
+	index  uint32
+}
+
+func (r txRef) encode() []byte {
+	return binary.BigEndian.AppendUint32(binary.BigEndian.AppendUint64(nil, uint64(r.height)), r.index)
+}
+
+func decodeTxRef(b []byte) (txRef, error) {
+	if len(b) != 12 {
+		return txRef{}, errRecord
+	}
+	return txRef{height: block.Height(binary.BigEndian.Uint64(b)), index: binary.BigEndian.Uint32(b[8:])}, nil
+}
+
+func encodeBlock(b *block.Block) []byte {
+	h := b.Hash()
+	enc := b.Encode()
+	out := make([]byte, 0, len(h)+len(enc))
+	return append(append(out, h[:]...), enc...)
+}
+
+// decodeBlock reads a block record and recomputes its hashes, which is its checksum.
+func decodeBlock(h block.Height, rec []byte) (*block.Block, error) {
+	if len(rec) < block.HashBytes {
+		return nil, errRecord
+	}
+	b, err := block.Decode(rec[block.HashBytes:])
+	if err != nil {
+		return nil, err
+	}
+	if b.Hash() != block.Hash(rec) || b.Header.Height != h {
+		return nil, errors.New("block is not the one that was stored here")
+	}
+	return b, nil
+}

@@ -1,0 +1,279 @@
+package blockstore
+
+import (
+	"bytes"
+	"fmt"
+	"slices"
+
+	"github.com/baton-ha/baton/blockstore/block"
+	"github.com/cockroachdb/pebble/v2"
+)
+
+// state is all that is small and read often. A published state never changes; the writer works on a copy.
+type state struct {
+	started       bool // genesis is there
+	mark          mark
+	nacked        uint64
+	commit        Commit
+	election      []byte
+	signer        ref
+	checkpoint    Checkpoint
+	hasCheckpoint bool
+}
+
+// group turns queued batches into one Pebble batch and the state after it.
+type group struct {
+	store    *Store
+	pb       *pebble.Batch
+	st       state
+	oldTip   block.Height
+	cut      *block.Height                 // lowest cut, if any
+	appended map[block.Height]*block.Block // not in the database yet
+	sync     bool
+	batches  int
+}
+
+func (s *Store) newGroup() *group {
+	st := *s.state.Load()
+	return &group{
+		store: s, pb: s.db.NewBatch(), st: st, oldTip: st.mark.height, appended: make(map[block.Height]*block.Block),
+	}
+}
+
+func (g *group) set(key, value []byte) error { return g.pb.Set(key, value, nil) }
+
+// hashAt returns the hash at a height of the chain as it is with this group so far.
+func (g *group) hashAt(h block.Height) (block.Hash, error) {
+	invariant(g.st.started && h <= g.st.mark.height, "height %d is above the tip %d", h, g.st.mark.height)
+	if h == g.st.mark.height {
+		return g.st.mark.tip, nil
+	}
+	if b := g.appended[h]; b != nil {
+		return b.Hash(), nil
+	}
+	return g.store.storedHash(h)
+}
+
+func (g *group) blockAt(h block.Height) (*block.Block, error) {
+	if b := g.appended[h]; b != nil {
+		return b, nil
+	}
+	return g.store.storedBlock(h)
+}
+
+// add applies one batch to the group.
+func (g *group) add(b Batch) error {
+	g.batches++
+	g.sync = g.sync || !b.NoSync
+	before := g.st.mark
+	if err := g.addChain(b); err != nil {
+		return err
+	}
+	if err := g.addState(b); err != nil {
+		return err
+	}
+	if g.st.mark == before {
+		return nil
+	}
+	g.st.mark.seq++
+	return g.set([]byte(g.st.mark.key()), g.st.mark.encode())
+}
+
+// addChain applies the parts up to Nacked.
+func (g *group) addChain(b Batch) error {
+	if b.Election != nil {
+		if err := g.setElection(b.Election); err != nil {
+			return err
+		}
+	}
+	if b.Cut != nil {
+		if err := g.cutAbove(*b.Cut); err != nil {
+			return err
+		}
+	}
+	for _, blk := range b.Append {
+		if err := g.append(blk); err != nil {
+			return err
+		}
+	}
+	if b.Synced != nil {
+		g.setSynced(*b.Synced)
+	}
+	if b.Nacked != nil {
+		return g.setNacked(*b.Nacked)
+	}
+	return nil
+}
+
+// addState applies the parts from Commit on.
+func (g *group) addState(b Batch) error {
+	if b.Commit != nil {
+		if err := g.commit(*b.Commit); err != nil {
+			return err
+		}
+	}
+	if len(b.Signed) > 0 {
+		if err := g.sign(b.Signed); err != nil {
+			return err
+		}
+	}
+	for _, n := range b.Nodes {
+		if err := g.set(hashKey(spaceNode, n.Hash), n.Enc); err != nil {
+			return err
+		}
+	}
+	if b.Checkpoint != nil {
+		return g.checkpoint(*b.Checkpoint)
+	}
+	return nil
+}
+
+func (g *group) setElection(hard []byte) error {
+	g.st.election = bytes.Clone(hard)
+	return g.set([]byte(metaElection), hard)
+}
+
+func (g *group) setSynced(term uint64) {
+	invariant(term >= g.st.mark.synced, "synced would fall from %d to %d", g.st.mark.synced, term)
+	g.st.mark.synced = term // written with the mark
+}
+
+func (g *group) setNacked(term uint64) error {
+	g.st.nacked = term
+	return g.set([]byte(metaNacked), encodeUint64(term))
+}
+
+func (g *group) cutAbove(h block.Height) error {
+	invariant(g.st.started, "cut at %d in an empty store", h)
+	invariant(h >= g.st.commit.Height, "I12: cut at %d, below the commit at %d", h, g.st.commit.Height)
+	for top := g.st.mark.height; top > h; top-- {
+		hash, err := g.hashAt(top)
+		if err != nil {
+			return err
+		}
+		for _, key := range [][]byte{heightKey(spaceBlock, top), heightKey(spaceHash, top), hashKey(spaceHeight, hash)} {
+			if err := g.pb.Delete(key, nil); err != nil {
+				return err
+			}
+		}
+		below, err := g.hashAt(top - 1)
+		if err != nil {
+			return err
+		}
+		delete(g.appended, top)
+		g.st.mark.height, g.st.mark.tip = top-1, below
+	}
+	if g.cut == nil || h < *g.cut {
+		g.cut = &h
+	}
+	return nil
+}
+
+func (g *group) append(b *block.Block) error {
+	h, hash := b.Header.Height, b.Hash()
+	if g.st.started {
+		invariant(h == g.st.mark.height+1, "append of %d on the tip %d", h, g.st.mark.height)
+		invariant(b.Header.Parent == g.st.mark.tip, "append of %d on parent %s, tip is %s", h, b.Header.Parent, g.st.mark.tip)
+	} else {
+		invariant(h == 0 && b.Header.Parent.IsZero(), "an empty store takes genesis first, not height %d", h)
+		g.st.started = true
+		if err := g.setCommit(Commit{Height: 0, Hash: hash}); err != nil {
+			return err
+		}
+	}
+	g.st.mark.height, g.st.mark.tip = h, hash
+	g.appended[h] = b
+	if err := g.set(heightKey(spaceBlock, h), encodeBlock(b)); err != nil {
+		return err
+	}
+	if err := g.set(heightKey(spaceHash, h), hash[:]); err != nil {
+		return err
+	}
+	return g.set(hashKey(spaceHeight, hash), encodeUint64(uint64(h)))
+}
+
+func (g *group) setCommit(c Commit) error {
+	g.st.commit = c
+	return g.set([]byte(metaCommit), c.encode())
+}
+
+func (g *group) commit(c Commit) error {
+	old := g.st.commit.Height
+	invariant(c.Height >= old, "I12: commit would fall from %d to %d", old, c.Height)
+	hash, err := g.hashAt(c.Height)
+	if err != nil {
+		return err
+	}
+	invariant(hash == c.Hash, "R11: commit of %s at %d, own chain has %s", c.Hash, c.Height, hash)
+	if c.CTerm != 0 {
+		c.From = max(c.From, 1)
+		invariant(c.From <= c.Height || c.Height == 0, "certificate from %d to %d", c.From, c.Height)
+		for h := c.From; h <= c.Height; h++ {
+			if err := g.set(heightKey(spaceCTerm, h), encodeUint64(c.CTerm)); err != nil {
+				return err
+			}
+		}
+	}
+	for h := old + 1; h <= c.Height; h++ {
+		b, err := g.blockAt(h)
+		if err != nil {
+			return err
+		}
+		for i, tx := range b.Txs {
+			if err := g.set(hashKey(spaceTx, tx.Hash()), txRef{height: h, index: uint32(i)}.encode()); err != nil {
+				return err
+			}
+		}
+	}
+	return g.setCommit(c)
+}
+
+func (g *group) sign(signed []Signed) error {
+	record := g.st.signer
+	for _, sig := range signed {
+		invariant(sig.Height > 0 && sig.Height <= g.st.commit.Height,
+			"I10: signature at %d, commit is %d", sig.Height, g.st.commit.Height)
+		hash, err := g.hashAt(sig.Height)
+		if err != nil {
+			return err
+		}
+		invariant(hash == sig.Hash, "I10: signature of %s at %d, own chain has %s", sig.Hash, sig.Height, hash)
+		if err := g.set(heightKey(spaceSignature, sig.Height), sig.Signature[:]); err != nil {
+			return err
+		}
+		if sig.Height >= record.height {
+			record = ref{height: sig.Height, hash: sig.Hash}
+		}
+	}
+	g.st.signer = record
+	return g.set([]byte(metaSigner), record.encode())
+}
+
+func (g *group) checkpoint(c Checkpoint) error {
+	invariant(g.st.started && c.Height <= g.st.commit.Height,
+		"checkpoint at %d, commit is %d", c.Height, g.st.commit.Height)
+	hash, err := g.hashAt(c.Height)
+	if err != nil {
+		return fmt.Errorf("checkpoint: %w", err)
+	}
+	invariant(hash == c.Hash, "checkpoint of %s at %d, own chain has %s", c.Hash, c.Height, hash)
+	g.st.checkpoint, g.st.hasCheckpoint = c, true
+	return g.set([]byte(metaCheckpoint), c.encode())
+}
+
+// blocks returns the appended blocks that are still in the chain, lowest first.
+func (g *group) blocks() []*block.Block {
+	out := make([]*block.Block, 0, len(g.appended))
+	for h := g.st.mark.height; ; h-- {
+		b := g.appended[h]
+		if b == nil {
+			break
+		}
+		out = append(out, b)
+		if h == 0 {
+			break
+		}
+	}
+	slices.Reverse(out)
+	return out
+}

@@ -1,0 +1,249 @@
+package blockstore
+
+import (
+	"crypto/ed25519"
+	"errors"
+	"fmt"
+	"os"
+
+	"github.com/baton-ha/baton/blockstore/block"
+	"github.com/baton-ha/baton/blockstore/merkle"
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/rs/zerolog"
+)
+
+// maxProblems bounds Report.Problems.
+const maxProblems = 100
+
+// Report is what VerifyDir found.
+type Report struct {
+	// Tip is the highest block, Committed the highest committed one.
+	Tip       block.Height
+	TipHash   block.Hash
+	Committed block.Height
+	// Signed blocks have a valid signature. Unsigned ones are committed but have none stored, which is no fault: a
+	// follower need not have heard every one.
+	Signed, Unsigned uint64
+	// Transactions in committed blocks.
+	Transactions uint64
+	// Checkpoint is the newest stored state, StateEntries how many entries it has; nil when there is none.
+	Checkpoint   *Checkpoint
+	StateEntries uint64
+	// Problems are what is wrong, the first 100; more than that leaves MoreProblems set.
+	Problems     []error
+	MoreProblems bool
+}
+
+// OK reports whether nothing is wrong.
+func (r *Report) OK() bool { return len(r.Problems) == 0 }
+
+func (r *Report) problem(err error) {
+	if len(r.Problems) == maxProblems {
+		r.MoreProblems = true
+		return
+	}
+	r.Problems = append(r.Problems, err)
+}
+
+// VerifyDir checks a data folder that no node has open, without changing it: every block's bytes and hash, its link to
+// its parent, the signatures, the indexes, the mark and the newest stored state. A nil pub skips the signatures, a zero
+// genesisHash the comparison of genesis. The error is about not being able to look at all, such as [ErrInUse]; what is
+// wrong with the content is in the report.
+func VerifyDir(fs vfs.FS, dir string, pub ed25519.PublicKey, genesisHash block.Hash) (rep Report, err error) {
+	if fs == nil {
+		fs = vfs.Default
+	}
+	defer func() {
+		if err != nil {
+			err = fmt.Errorf("verify %s: %w", dir, err)
+		}
+	}()
+	if _, err := fs.Stat(dir); err != nil {
+		return rep, err
+	}
+	lock, err := pebble.LockDirectory(dir, fs)
+	if err != nil {
+		if errors.Is(err, os.ErrPermission) {
+			return rep, err
+		}
+		return rep, fmt.Errorf("%w: %w", ErrInUse, err)
+	}
+	defer func() { err = errors.Join(err, lock.Close()) }()
+	cache := pebble.NewCache(defaultCacheBytes)
+	defer cache.Unref()
+	opts := pebbleOptions(fs, cache, zerolog.Nop(), func(error) {})
+	opts.ReadOnly, opts.ErrorIfNotExists, opts.Lock = true, true, lock
+	db, err := pebble.Open(dir, opts)
+	if err != nil {
+		return rep, err
+	}
+	defer func() { err = errors.Join(err, db.Close()) }()
+	v := verifier{db: db, pub: pub, genesis: genesisHash, rep: &rep}
+	return rep, v.run()
+}
+
+// verifier is one VerifyDir under way.
+type verifier struct {
+	db      *pebble.DB
+	pub     ed25519.PublicKey
+	genesis block.Hash
+	rep     *Report
+}
+
+func (v *verifier) run() error {
+	st, err := loadState(v.db)
+	if err != nil {
+		return err
+	}
+	if _, err := checkTail(v.db, st); err != nil {
+		v.rep.problem(err)
+	}
+	if !st.started {
+		return nil
+	}
+	v.rep.Tip, v.rep.TipHash, v.rep.Committed = st.mark.height, st.mark.tip, st.commit.Height
+	var below *block.Block
+	for h := block.Height(0); h <= st.mark.height; h++ {
+		b, err := loadLinked(v.db, h)
+		if err != nil {
+			v.rep.problem(err)
+			below = nil
+			continue
+		}
+		v.block(h, b, below)
+		if h <= st.commit.Height {
+			v.committed(h, b)
+		}
+		below = b
+	}
+	if err := v.counts(st); err != nil {
+		return err
+	}
+	if st.signer.height > 0 {
+		v.chainHas(st.signer.height, st.signer.hash, "signer record")
+	}
+	if st.hasCheckpoint {
+		v.state(st.checkpoint)
+	}
+	return nil
+}
+
+// block checks a block against the one below it, nil when that is unreadable.
+func (v *verifier) block(h block.Height, b, below *block.Block) {
+	switch {
+	case h == 0 && !v.genesis.IsZero() && b.Hash() != v.genesis:
+		v.rep.problem(corrupt("verify genesis", h, "hash is %s, the genesis file gives %s", b.Hash(), v.genesis))
+	case h == 0 && !b.Header.Parent.IsZero():
+		v.rep.problem(corrupt("verify genesis", h, "it has a parent"))
+	case h == 0 || below == nil:
+	case b.Header.Parent != below.Hash():
+		v.rep.problem(corrupt("verify block", h, "parent is %s, block below is %s", b.Header.Parent, below.Hash()))
+	case b.Header.TimeMs < below.Header.TimeMs:
+		v.rep.problem(corrupt("verify block", h, "time is before its parent's"))
+	case b.Header.ChainID != below.Header.ChainID:
+		v.rep.problem(corrupt("verify block", h, "chain id is %q, below %q", b.Header.ChainID, below.Header.ChainID))
+	}
+}
+
+// committed checks what exists for committed blocks only: signature and transaction index.
+func (v *verifier) committed(h block.Height, b *block.Block) {
+	if h > 0 {
+		sig, err := read(v.db, "verify signature", heightKey(spaceSignature, h), decodeSignature)
+		switch {
+		case errors.Is(err, ErrNotFound):
+			v.rep.Unsigned++
+		case err != nil:
+			v.rep.problem(atHeight(h, err))
+		case len(v.pub) > 0 && !block.VerifySignature(v.pub, b.Hash(), sig):
+			v.rep.problem(corrupt("verify signature", h, "it is not by this processor key over this block"))
+		default:
+			v.rep.Signed++
+		}
+	}
+	for i, tx := range b.Txs {
+		v.rep.Transactions++
+		r, err := read(v.db, "verify index", hashKey(spaceTx, tx.Hash()), decodeTxRef)
+		if err != nil {
+			v.rep.problem(missing(h, err))
+		} else if r != (txRef{height: h, index: uint32(i)}) {
+			v.rep.problem(corrupt("verify index", h, "transaction %s is indexed at %d/%d", tx.Hash(), r.height, r.index))
+		}
+	}
+}
+
+// counts checks that no index has entries besides those that the chain accounts for.
+func (v *verifier) counts(st *state) error {
+	chain := uint64(st.mark.height) + 1
+	for _, c := range []struct {
+		name  string
+		space byte
+		want  uint64
+	}{
+		{"blocks", spaceBlock, chain},
+		{"hashes", spaceHash, chain},
+		{"heights", spaceHeight, chain},
+		{"transactions", spaceTx, v.rep.Transactions},
+	} {
+		got, err := count(v.db, []byte{c.space}, []byte{c.space + 1})
+		if err != nil {
+			return err
+		}
+		if got != c.want {
+			v.rep.problem(corrupt("verify index", 0, "%d %s are stored, the chain has %d", got, c.name, c.want))
+		}
+	}
+	for _, space := range []byte{spaceSignature, spaceCTerm} {
+		got, err := count(v.db, heightKey(space, st.commit.Height+1), []byte{space + 1})
+		if err != nil {
+			return err
+		}
+		if got > 0 {
+			v.rep.problem(corrupt("verify index", st.commit.Height, "%d records %q stand above the commit", got, space))
+		}
+	}
+	return nil
+}
+
+func count(db pebble.Reader, from, to []byte) (n uint64, err error) {
+	it, err := db.NewIter(&pebble.IterOptions{LowerBound: from, UpperBound: to})
+	if err != nil {
+		return 0, fmt.Errorf("count: %w", err)
+	}
+	for more := it.First(); more; more = it.Next() {
+		n++
+	}
+	return n, errors.Join(it.Error(), it.Close())
+}
+
+func (v *verifier) chainHas(h block.Height, hash block.Hash, what string) {
+	got, err := read(v.db, "verify "+what, heightKey(spaceHash, h), decodeHash)
+	if err != nil {
+		v.rep.problem(missing(h, err))
+	} else if got != hash {
+		v.rep.problem(corrupt("verify "+what, h, "it names %s, the chain has %s", hash, got))
+	}
+}
+
+// state reads every node of the checkpoint's state.
+func (v *verifier) state(c Checkpoint) {
+	v.rep.Checkpoint = &c
+	v.chainHas(c.Height, c.Hash, "checkpoint")
+	if b, err := loadLinked(v.db, c.Height); err == nil && b.Header.StateRoot != c.Root {
+		v.rep.problem(corrupt("verify state", c.Height, "checkpoint has root %s, the block %s", c.Root, b.Header.StateRoot))
+	}
+	m, err := merkle.Load(nodes{v.db}, c.Root)
+	if err == nil {
+		err = m.Range(nil, nil, func(_, _ []byte) bool { v.rep.StateEntries++; return true })
+	}
+	if err != nil {
+		v.rep.problem(&CorruptionError{Op: "verify state", Height: c.Height, Err: err})
+	}
+}
+
+// nodes reads state nodes from a database that no Store has open.
+type nodes struct{ db *pebble.DB }
+
+func (n nodes) Node(hash merkle.Hash) ([]byte, error) {
+	return get(n.db, "read state node", hashKey(spaceNode, hash))
+}

@@ -1,0 +1,229 @@
+package blockstore
+
+import (
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/baton-ha/baton/blockstore/block"
+	"github.com/baton-ha/baton/blockstore/merkle"
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/rs/zerolog"
+)
+
+func isStateProblem(err error) bool {
+	var damage *CorruptionError
+	return errors.As(err, &damage) && damage.Op == "verify state"
+}
+
+// goodFolder writes a chain of 10 blocks, 8 of them committed, 7 signed, with a real state.
+func goodFolder(t *testing.T) (*vfs.MemFS, []*block.Block, []NodeRecord) {
+	t.Helper()
+	fs := vfs.NewMem()
+	s := mustOpen(t, fs)
+	m, err := merkle.Empty(s).Update([]merkle.Change{{Key: []byte("a"), Value: []byte("1")}, {Key: []byte("b"), Value: []byte("2")}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var nodes []NodeRecord
+	if err := m.NewNodes(func(h merkle.Hash, enc []byte) error {
+		nodes = append(nodes, NodeRecord{Hash: h, Enc: enc})
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	g := genesis().Header
+	g.StateRoot = m.Root()
+	blocks := []*block.Block{block.New(g, nil)}
+	for i := range 10 {
+		blocks = append(blocks, child(blocks[i], "main", 1))
+	}
+	write(t, s, Batch{
+		Append: blocks, Commit: commitTo(blocks[8], 1, 1), Signed: signed(blocks[1:8]...), Nodes: nodes,
+		Checkpoint: &Checkpoint{Height: 8, Hash: blocks[8].Hash(), Root: m.Root()},
+	})
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return fs, blocks, nodes
+}
+
+func TestVerifyGood(t *testing.T) {
+	fs, blocks, _ := goodFolder(t)
+	before := fs.String()
+	rep, err := VerifyDir(fs, testDir, testPub(), blocks[0].Hash())
+	if err != nil || !rep.OK() {
+		t.Fatalf("%v %v", err, rep.Problems)
+	}
+	if rep.Tip != 10 || rep.TipHash != blocks[10].Hash() || rep.Committed != 8 || rep.Signed != 7 || rep.Unsigned != 1 ||
+		rep.Transactions != 8 || rep.StateEntries != 2 || rep.Checkpoint == nil {
+		t.Errorf("%+v", rep)
+	}
+	if after := fs.String(); after != before {
+		t.Errorf("the folder changed from\n%s to\n%s", before, after)
+	}
+	if _, err := VerifyDir(fs, "elsewhere", nil, block.Hash{}); err == nil {
+		t.Error("a folder that is not there was verified")
+	}
+}
+
+// damage edits the folder behind the store's back.
+func damage(t *testing.T, fs vfs.FS, edit func(db *pebble.DB) error) {
+	t.Helper()
+	cache := pebble.NewCache(1 << 20)
+	defer cache.Unref()
+	db, err := pebble.Open(testDir, pebbleOptions(fs, cache, zerolog.Nop(), func(err error) { t.Error(err) }))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := edit(db); err != nil {
+		t.Fatal(err)
+	}
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Each kind of damage is in VerifyDir's report, and what concerns the end of the chain stops Open as well.
+func TestDamage(t *testing.T) {
+	_, blocks, nodes := goodFolder(t)
+	flip := func(key []byte) func(db *pebble.DB) error {
+		return func(db *pebble.DB) error {
+			v, err := get(db, "flip", key)
+			if err != nil {
+				return err
+			}
+			v[len(v)-1] ^= 1
+			return db.Set(key, v, pebble.Sync)
+		}
+	}
+	drop := func(key []byte) func(db *pebble.DB) error {
+		return func(db *pebble.DB) error { return db.Delete(key, pebble.Sync) }
+	}
+	put := func(key, value []byte) func(db *pebble.DB) error {
+		return func(db *pebble.DB) error { return db.Set(key, value, pebble.Sync) }
+	}
+	stranger := child(blocks[8], "stranger", 1)
+	for name, c := range map[string]struct {
+		edit  func(db *pebble.DB) error
+		opens bool
+		want  string
+	}{
+		"old block":             {flip(heightKey(spaceBlock, 3)), true, "height 3"},
+		"old block lost":        {drop(heightKey(spaceBlock, 3)), true, "height 3"},
+		"old hash lost":         {drop(heightKey(spaceHash, 3)), true, "height 3"},
+		"old height lost":       {drop(hashKey(spaceHeight, blocks[3].Hash())), true, "height 3"},
+		"block above commit":    {flip(heightKey(spaceBlock, 9)), false, "height 9"},
+		"block above commit 2":  {drop(heightKey(spaceBlock, 9)), false, "height 9"},
+		"replaced above commit": {put(heightKey(spaceBlock, 9), encodeBlock(stranger)), false, "height 9"},
+		"tip lost":              {drop(heightKey(spaceHash, 10)), false, "chain ends at 9, mark says 10"},
+		"beyond the mark":       {put(heightKey(spaceHash, 11), make([]byte, 32)), false, "chain ends at 11"},
+		"genesis lost":          {drop(heightKey(spaceHash, 0)), false, "chain begins at 1"},
+		"commit above tip":      {put([]byte(metaCommit), Commit{Height: 11}.encode()), false, "commit is at 11"},
+		"commit of other hash":  {put([]byte(metaCommit), Commit{Height: 8}.encode()), false, "committed 0000"},
+		"mark of other tip":     {put([]byte(metaMark0), mark{seq: 8, height: 10, tip: block.Hash{1}}.encode()), false, "mark says 01"},
+		"signature":             {flip(heightKey(spaceSignature, 5)), true, "not by this processor key"},
+		"signature above":       {put(heightKey(spaceSignature, 9), make([]byte, 64)), true, "above the commit"},
+		"tx index":              {flip(hashKey(spaceTx, blocks[5].Txs[0].Hash())), true, "is indexed at 5/1"},
+		"tx index lost":         {drop(hashKey(spaceTx, blocks[5].Txs[0].Hash())), true, "height 5"},
+		"tx index stray":        {put(hashKey(spaceTx, [32]byte{1}), txRef{}.encode()), true, "9 transactions are stored"},
+		"state node":            {flip(hashKey(spaceNode, nodes[0].Hash)), true, "another hash"},
+		"state node lost":       {drop(hashKey(spaceNode, nodes[0].Hash)), true, "not in the store"},
+		"signer record":         {put([]byte(metaSigner), ref{height: 7}.encode()), true, "signer record"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			fs, _, _ := goodFolder(t)
+			damage(t, fs, c.edit)
+			rep, err := VerifyDir(fs, testDir, testPub(), blocks[0].Hash())
+			if err != nil {
+				t.Fatal(err)
+			}
+			found := false
+			for _, p := range rep.Problems {
+				var corruption *CorruptionError
+				if !errors.As(p, &corruption) {
+					t.Errorf("problem without a name: %v", p)
+				}
+				found = found || strings.Contains(p.Error(), c.want)
+			}
+			if !found {
+				t.Errorf("report %v, want %q", rep.Problems, c.want)
+			}
+			s, err := Open(testOptions(fs))
+			var corruption *CorruptionError
+			switch {
+			case c.opens && err != nil:
+				t.Fatalf("Open: %v", err)
+			case !c.opens && !errors.As(err, &corruption):
+				t.Fatalf("Open: %v, want a CorruptionError", err)
+			case c.opens:
+				if err := s.Close(); err != nil {
+					t.Fatal(err)
+				}
+			case err != nil: // the folder was let go of
+				if _, err := VerifyDir(fs, testDir, nil, block.Hash{}); err != nil {
+					t.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
+// A damaged record of the hard state stops Open: no zero value may stand in for it.
+func TestDamagedMeta(t *testing.T) {
+	for _, key := range []string{metaFormat, metaMark0, metaMark1, metaCommit, metaSigner, metaCheckpoint, metaNacked} {
+		fs, _, _ := goodFolder(t)
+		damage(t, fs, func(db *pebble.DB) error { return db.Set([]byte(key), []byte("short"), pebble.Sync) })
+		var corruption *CorruptionError
+		if _, err := Open(testOptions(fs)); !errors.As(err, &corruption) {
+			t.Errorf("%s: %v", key, err)
+		}
+		if _, err := VerifyDir(fs, testDir, nil, block.Hash{}); !errors.As(err, &corruption) {
+			t.Errorf("%s: VerifyDir: %v", key, err)
+		}
+	}
+	fs, _, _ := goodFolder(t)
+	damage(t, fs, func(db *pebble.DB) error { return db.Delete([]byte(metaFormat), pebble.Sync) })
+	var corruption *CorruptionError
+	if _, err := Open(testOptions(fs)); !errors.As(err, &corruption) {
+		t.Errorf("format lost: %v", err)
+	}
+	damage(t, fs, func(db *pebble.DB) error { return db.Set([]byte(metaFormat), encodeUint64(2), pebble.Sync) })
+	if _, err := Open(testOptions(fs)); err == nil || errors.As(err, &corruption) {
+		t.Errorf("format of the future: %v", err)
+	}
+}
+
+// Reading damage is an error that names the height, never another block and never "not found".
+func TestReadDamage(t *testing.T) {
+	fs, _, _ := goodFolder(t)
+	damage(t, fs, func(db *pebble.DB) error {
+		if err := db.Set(heightKey(spaceBlock, 2), []byte("nonsense"), pebble.Sync); err != nil {
+			return err
+		}
+		return db.Delete(heightKey(spaceBlock, 4), pebble.Sync)
+	})
+	s := mustOpen(t, fs)
+	for _, h := range []block.Height{2, 4} {
+		_, blockErr := s.Block(h)
+		_, finalErr := s.Final(h)
+		for _, err := range []error{blockErr, finalErr} {
+			var corruption *CorruptionError
+			if !errors.As(err, &corruption) || corruption.Height != h {
+				t.Errorf("height %d: %v", h, err)
+			}
+		}
+	}
+}
+
+func TestVerifyOthersChain(t *testing.T) {
+	fs, _, _ := goodFolder(t)
+	rep, err := VerifyDir(fs, testDir, make([]byte, 32), block.Hash{1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(rep.Problems) != 8 { // genesis and seven signatures
+		t.Errorf("%d problems: %v", len(rep.Problems), rep.Problems)
+	}
+}
