@@ -1,0 +1,189 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/baton-ha/baton/blockstore"
+	"github.com/baton-ha/baton/blockstore/block"
+	"github.com/baton-ha/baton/node/api"
+	"github.com/baton-ha/baton/node/api/wire"
+	"github.com/baton-ha/baton/node/chain"
+	"github.com/baton-ha/baton/node/peer"
+	"github.com/baton-ha/baton/raftify"
+	"github.com/baton-ha/baton/raftify/core"
+)
+
+var (
+	_ api.Backend      = (*Node)(nil)
+	_ api.AdminBackend = (*Node)(nil)
+)
+
+// readyLag is how many blocks a ready node may be behind the leader.
+const readyLag = 50
+
+// Submit hands tx to the leader, whoever that is meanwhile, and blocks until it is final or impossible.
+func (n *Node) Submit(ctx context.Context, tx *block.Tx) (api.Receipt, error) {
+	start := time.Now()
+	p, err := n.router.submit(tx)
+	if err != nil {
+		return api.Receipt{}, err
+	}
+	r, err := n.router.wait(ctx, p)
+	if err == nil {
+		n.metrics.submitted(start)
+	}
+	return r, err
+}
+
+// SubmitAsync checks tx and starts it on its way.
+func (n *Node) SubmitAsync(_ context.Context, tx *block.Tx) (block.Hash, error) {
+	if _, err := n.router.submit(tx); err != nil {
+		return block.Hash{}, err
+	}
+	return tx.Hash(), nil
+}
+
+// Receipt returns where a final transaction stands, false when this node knows of none.
+func (n *Node) Receipt(_ context.Context, hash block.Hash) (api.Receipt, bool, error) {
+	return n.finals.receipt(hash)
+}
+
+// Final returns a final block, api.ErrNotFound above the newest.
+func (n *Node) Final(_ context.Context, h block.Height) (block.Final, error) {
+	f, err := n.finals.final(h)
+	if errors.Is(err, blockstore.ErrNotFound) || errors.Is(err, blockstore.ErrNotFinal) {
+		return f, api.ErrNotFound
+	}
+	return f, err
+}
+
+// Signer returns the processor key that signs height h.
+func (n *Node) Signer(block.Height) [32]byte { return n.signer }
+
+// Latest returns the newest final height.
+func (n *Node) Latest(context.Context) block.Height { return n.finals.height() }
+
+// Account reads an account from a final state; unless local, from one that holds all that was decided before the call.
+func (n *Node) Account(ctx context.Context, pub [32]byte, local bool) (api.Account, error) {
+	st := n.finals.state()
+	if !local {
+		var err error
+		if st, err = n.consistentState(ctx); err != nil {
+			return api.Account{}, err
+		}
+	}
+	key := chain.PublicKey(pub)
+	acc, err := st.Account(key)
+	if err != nil {
+		return api.Account{}, fmt.Errorf("read account %v: %w", key, err)
+	}
+	return api.Account{PublicKey: key.String(), Nonce: acc.Nonce, Balances: acc.Balances, Height: st.Height()}, nil
+}
+
+// Status returns what this node knows, without waiting for anybody.
+func (n *Node) Status() api.Status {
+	s := n.raft.Status()
+	st := n.finals.state()
+	out := api.Status{
+		ID: n.cfg.ID, State: wire.State(s.Role.String()), Term: uint64(s.Term), Leader: string(s.Leader),
+		Height: st.Height(), TipHash: st.BlockHash(), StateRoot: st.Root(), ChainID: st.ChainID(),
+		ChainVersion: st.ChainVersion(), CodeVersion: strings.Join(n.ex.CodeVersions(), ","),
+		ConfigVersion: s.Cfg.Key.Ver, Quorum: s.Cfg.Majority(), LeaseMs: n.raft.Lease().Milliseconds(),
+		PID: os.Getpid(), Members: []api.Member{},
+	}
+	if s.Taking {
+		out.State = wire.StateCandidate // it does not lead before its takeover is done
+	}
+	v := n.view.Load()
+	out.Syncing = v.leaderHeight > st.Height()+readyLag
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for _, m := range n.raft.Members() {
+		h := n.heights[string(m.ID)]
+		if string(m.ID) == n.cfg.ID {
+			h = st.Height()
+		}
+		out.Members = append(out.Members, api.Member{ID: string(m.ID), Voter: m.Voter, Alive: m.Alive, Height: h})
+	}
+	return out
+}
+
+// Ready returns nil when this node is caught up and in contact with a leader.
+func (n *Node) Ready() error {
+	v := n.view.Load()
+	h := n.finals.height()
+	switch {
+	case v.leader == "" || v.leader == n.cfg.ID && !v.leading:
+		return errors.New("no contact with a leader")
+	case v.leaderHeight > h+readyLag:
+		return fmt.Errorf("%d blocks behind the leader", v.leaderHeight-h)
+	}
+	return nil
+}
+
+// Leading reports whether this node leads under a lease that is valid now.
+func (n *Node) Leading() bool { return n.raft.Leading() }
+
+// Subscribe returns the events from now on.
+func (n *Node) Subscribe(ctx context.Context) <-chan api.Event { return n.hub.subscribe(ctx) }
+
+// Gatherer returns this node's metrics.
+func (n *Node) Gatherer() prometheus.Gatherer { return n.metrics.reg }
+
+// LeaderTransfer hands leadership to a voter, "" for the best one, wherever the leader is.
+func (n *Node) LeaderTransfer(ctx context.Context, to string) error {
+	v := n.view.Load()
+	if v.leader == "" {
+		return api.NoLeader(0)
+	}
+	if v.leader == to {
+		return nil
+	}
+	if !v.leading {
+		return n.askTransfer(ctx, v.leader, to)
+	}
+	err := n.raft.Transfer(ctx, core.NodeID(to))
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, core.ErrNotVoter):
+		return &api.Error{Status: 422, Code: wire.CodeRejected, Message: fmt.Sprintf(
+			"%q is not another voter of the cluster; the voters are %s", to, n.voters())}
+	case errors.Is(err, core.ErrUnreachable):
+		return &api.Error{Status: 503, Code: wire.CodeUnavailable, Message: fmt.Sprintf("%q does not answer the leader", to)}
+	case errors.Is(err, core.ErrTransferring), errors.Is(err, core.ErrNotLeader), errors.Is(err, raftify.ErrTransferFailed):
+		return &api.Error{Status: 503, Code: wire.CodeUnavailable, Message: err.Error()}
+	}
+	return err
+}
+
+// askTransfer passes the wish on to the leader.
+func (n *Node) askTransfer(ctx context.Context, leader, to string) error {
+	_, err := n.link.Request(ctx, leader, reqTransfer, []byte(to))
+	var remote *peer.RemoteError
+	if errors.As(err, &remote) {
+		return &api.Error{Status: 422, Code: wire.CodeRejected, Message: fmt.Sprintf("the leader %s says: %v", leader, remote)}
+	}
+	if err != nil {
+		return &api.Error{Status: 503, Code: wire.CodeUnavailable, Message: fmt.Sprintf("ask the leader %s: %v", leader, err)}
+	}
+	return nil
+}
+
+func (n *Node) voters() string {
+	s := n.raft.Status()
+	var ids []string
+	for _, id := range s.Cfg.Voters() {
+		ids = append(ids, string(id))
+	}
+	slices.Sort(ids)
+	return strings.Join(ids, ", ")
+}

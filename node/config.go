@@ -1,0 +1,100 @@
+package node
+
+import (
+	"crypto/ed25519"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"github.com/baton-ha/baton/blockstore/block"
+	"github.com/baton-ha/baton/node/api"
+	"github.com/baton-ha/baton/node/chain"
+	"github.com/baton-ha/baton/node/mempool"
+	"github.com/baton-ha/baton/node/peer"
+	"github.com/baton-ha/baton/raftify"
+)
+
+// Limits bound what a node holds in memory and how it cuts blocks.
+type Limits struct {
+	// MaxInflight is how many blocks may be proposed and not yet committed.
+	MaxInflight int
+	// MaxBlockBytes and MaxBlockTxs bound one block.
+	MaxBlockBytes int
+	MaxBlockTxs   int
+	// Pool bounds the transactions that wait for a block while this node leads.
+	Pool mempool.Limits
+	// MaxPending and MaxPendingBytes bound the transactions that this node took from clients and that are not final yet.
+	MaxPending      int
+	MaxPendingBytes int64
+	// PendingFor is how long such a transaction is looked after.
+	PendingFor time.Duration
+	// CheckpointEvery is after how many blocks the state is written out. A restart executes at most so many, and those
+	// that came while the checkpoint was being written.
+	CheckpointEvery block.Height
+	// CacheBytes is for the store's caches.
+	CacheBytes int64
+}
+
+// DefaultLimits returns bounds for a machine with a few gigabytes.
+func DefaultLimits() Limits {
+	return Limits{
+		MaxInflight: 4, MaxBlockBytes: 2 << 20, MaxBlockTxs: 4096,
+		Pool:       mempool.DefaultLimits(),
+		MaxPending: 16384, MaxPendingBytes: 64 << 20, PendingFor: 30 * time.Second,
+		CheckpointEvery: 1000, CacheBytes: 128 << 20,
+	}
+}
+
+// Validate reports every bound that makes no sense.
+func (l Limits) Validate() error {
+	var errs []error
+	positive := func(name string, v int64) {
+		if v < 1 {
+			errs = append(errs, fmt.Errorf("limit %s is %d: must be at least 1", name, v))
+		}
+	}
+	positive("max inflight", int64(l.MaxInflight))
+	positive("max block bytes", int64(l.MaxBlockBytes))
+	positive("max block txs", int64(l.MaxBlockTxs))
+	positive("max pending", int64(l.MaxPending))
+	positive("max pending bytes", l.MaxPendingBytes)
+	positive("checkpoint every", int64(l.CheckpointEvery))
+	positive("pending for", int64(l.PendingFor))
+	return errors.Join(errs...)
+}
+
+// Config is what a Node is made of. Start from DefaultConfig.
+type Config struct {
+	ID       string
+	DataDir  string // everything durable; nothing else may write there
+	StateDir string // holds only the marker that this node was once in a cluster; "" keeps none
+	Genesis  *chain.Genesis
+	// Apps are the code versions that this node can execute; none means the built-in ledger.
+	Apps         []chain.App
+	ProcessorKey ed25519.PrivateKey
+	Raftify      raftify.Config
+	Peer         peer.Config
+	API          api.Config
+	Limits       Limits
+	Logger       zerolog.Logger
+}
+
+// DefaultConfig returns a configuration that lacks what only the user knows: ids, folders, genesis, keys, addresses.
+func DefaultConfig() Config {
+	return Config{
+		Raftify: raftify.DefaultConfig(), Peer: peer.DefaultConfig(), API: api.DefaultConfig(),
+		Limits: DefaultLimits(), Logger: zerolog.Nop(),
+	}
+}
+
+var (
+	// ErrWrongChain is returned by New when the data folder holds another chain than the genesis says.
+	ErrWrongChain = errors.New("data folder belongs to another chain")
+	// ErrWrongKey is returned by New when the processor key is not the one that the chain knows.
+	ErrWrongKey = errors.New("processor key is not the chain's")
+	// ErrRolledBack is returned by Run when the chain does not hold what this node signed: the data folder is older than
+	// its signatures.
+	ErrRolledBack = errors.New("the chain does not hold the last block that this node signed: rolled-back data folder?")
+)

@@ -1,0 +1,49 @@
+// Package node is one processor of an app-chain: it takes signed transactions, executes them into blocks while it
+// leads, has a majority of processors make each block durable before it signs it, and follows while another leads.
+// Embed it with an App of your own, or use the built-in ledger.
+//
+// # Promise
+//
+// No two different blocks of one height are ever signed, and nothing that was answered final is ever lost, whatever
+// pauses, clocks, crashes, disks and networks do (PROTOCOL.md, I1 to I17). A transaction that was once answered is
+// answered the same for ever, by every node.
+//
+// # How data flows
+//
+//	client -> api -> router ---- forwards to the leader ----> mempool -> engine (executes) -> replication -> blockstore
+//	            ^                                                                                 |             |
+//	            |                                                              acknowledgements of a majority   |
+//	            +---- receipt <- finals <- finalizer (signs) <------------------- committed ------+    one queue, one fsync
+//
+// raftify tells who leads. Its owner loop is the only goroutine that touches the election core and the replication
+// core (package replication), so that a block's conditions and this node's own role are judged in one step (R1). The
+// loop does no I/O: writes of both layers go through one queue of the store and come back as events, as do executed
+// blocks and fetched ones.
+//
+// # Goroutines
+//
+//	owner loop   (raftify)   steps both cores; publishes view
+//	store writer             one fsync for all that is queued
+//	engine                   executes others' blocks, builds own ones
+//	finalizer                signs committed blocks in order, answers who waits
+//	router                   forwards, sends again after a change of leader, gives up after PendingFor
+//	checkpoints              writes the state out now and then
+//
+// # Transactions
+//
+// The node that took a transaction looks after it: it hands it to each new leader until it is final or impossible.
+// Handing it over twice does no harm, since a nonce is used once. A refusal (409, 422) names the block on whose state
+// it was decided and is answered once that block is final; if that block lost, the leader is asked again. After 30
+// seconds the answer is 504 when some leader may have proposed it, 503 when certainly none did.
+//
+// # Reads
+//
+// By default a read is linearizable (R20): the leader notes its commit, at least its takeover, proves by a heartbeat
+// round that it still leads, and the node that was asked waits until its own final height is there.
+//
+// # Start and stop
+//
+// New executes the stored blocks since the newest checkpoint, at most a few thousand, and no others. Run hands
+// leadership over when its context ends. A failed write or fsync ends Run with an error at once: nothing is retried
+// (R24), and the process should exit.
+package node

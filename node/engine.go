@@ -1,0 +1,265 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/baton-ha/baton/blockstore/block"
+	"github.com/baton-ha/baton/node/chain"
+	"github.com/baton-ha/baton/node/mempool"
+	"github.com/baton-ha/baton/node/replication"
+	"github.com/baton-ha/baton/raftify/core"
+)
+
+// engine executes: blocks of others for the replication core, and while this node leads, transactions into new blocks.
+// One goroutine, so that blocks are executed in the order asked for.
+type engine struct {
+	n    *Node
+	pool *mempool.Pool
+	wake chan struct{}
+
+	mu     sync.Mutex
+	execs  []*block.Block
+	target *target // build on this; nil: do not build
+	done   []proposal
+}
+
+// target is a tip that may be built on.
+type target struct {
+	ref  replication.Ref
+	term core.Term
+}
+
+// proposal is what became of a block that was built here.
+type proposal struct {
+	on       target
+	blk      *block.Block
+	txs      []*chain.Tx
+	verdicts []chain.Verdict
+	err      error
+}
+
+func newEngine(n *Node) *engine {
+	return &engine{n: n, pool: mempool.New(n.cfg.Limits.Pool), wake: make(chan struct{}, 1)}
+}
+
+func (e *engine) kick() {
+	select {
+	case e.wake <- struct{}{}:
+	default:
+	}
+}
+
+// exec queues a block for execution. Owner loop.
+func (e *engine) exec(b *block.Block) {
+	e.mu.Lock()
+	e.execs = append(e.execs, b)
+	e.mu.Unlock()
+	e.kick()
+}
+
+// build sets the tip to build on. Owner loop.
+func (e *engine) build(t *target) {
+	e.mu.Lock()
+	e.target = t
+	e.mu.Unlock()
+	e.kick()
+}
+
+func (e *engine) run(ctx context.Context) {
+	expire := time.NewTicker(50 * time.Millisecond)
+	defer expire.Stop()
+	for {
+		if err := e.turn(); err != nil {
+			e.n.fail(err)
+			return
+		}
+		select {
+		case <-e.wake:
+		case <-e.pool.Ready():
+		case <-expire.C:
+			e.expire()
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// turn executes and settles all that is queued, then builds at most one block; a follower's work comes first.
+func (e *engine) turn() error {
+	for {
+		e.mu.Lock()
+		execs, done := e.execs, e.done
+		e.execs, e.done = nil, nil
+		t := e.target
+		e.mu.Unlock()
+		for _, p := range done {
+			e.settle(p)
+		}
+		for _, b := range execs {
+			if err := e.execute(b); err != nil {
+				return err
+			}
+		}
+		if len(execs)+len(done) > 0 {
+			continue
+		}
+		if t == nil {
+			return nil
+		}
+		built, err := e.buildOn(*t)
+		if err != nil || !built {
+			return err
+		}
+	}
+}
+
+// execute gives the replication core its verdict on a block.
+func (e *engine) execute(b *block.Block) error {
+	n := e.n
+	ok := n.states.get(b.Hash()) != nil
+	if !ok {
+		parent, err := e.stateOf(b.Header.Parent)
+		if err != nil {
+			return fmt.Errorf("execute block %d: %w", b.Header.Height, err)
+		}
+		st, err := n.ex.Apply(parent, b)
+		switch {
+		case err == nil:
+			n.states.put(st)
+			ok = true
+		case errors.Is(err, chain.ErrRootMismatch), errors.Is(err, chain.ErrInvalidBlock), errors.Is(err, chain.ErrNoCode):
+			n.log.Error().Err(err).Uint64("height", uint64(b.Header.Height)).Stringer("hash", b.Hash()).
+				Str("proposer", b.Header.Proposer).Msg("this node cannot reproduce a block")
+		default:
+			return fmt.Errorf("execute block %d: %w", b.Header.Height, err)
+		}
+	}
+	n.raft.Post(func(now core.Instant, c *core.Core) {
+		n.ch.Executed(now, b.Hash(), ok)
+		c.Poke(now)
+	})
+	return nil
+}
+
+// stateOf returns the state after a block of the own chain, executing stored blocks again if it is not in memory.
+func (e *engine) stateOf(hash block.Hash) (*chain.State, error) {
+	var missing []*block.Block
+	for {
+		if st := e.n.states.get(hash); st != nil {
+			for i := len(missing) - 1; i >= 0; i-- {
+				var err error
+				if st, err = e.n.ex.Apply(st, missing[i]); err != nil {
+					return nil, fmt.Errorf("execute stored block %d again: %w", missing[i].Header.Height, err)
+				}
+				e.n.states.put(st)
+			}
+			return st, nil
+		}
+		b, err := e.n.store.BlockByHash(hash)
+		if err != nil || len(missing) > keepStates {
+			return nil, fmt.Errorf("no state after block %v: %w", hash, err)
+		}
+		missing = append(missing, b)
+		hash = b.Header.Parent
+	}
+}
+
+// buildOn makes one block on t; false when there was nothing to do.
+func (e *engine) buildOn(t target) (bool, error) {
+	n := e.n
+	txs := e.pool.Take(n.cfg.Limits.MaxBlockTxs, n.cfg.Limits.MaxBlockBytes)
+	if len(txs) == 0 {
+		return false, nil
+	}
+	parent := n.states.get(t.ref.Hash)
+	if parent == nil {
+		e.pool.Return(txs)
+		return false, fmt.Errorf("no state of the tip %v to build on", t.ref)
+	}
+	blk, next, verdicts, err := n.ex.Build(parent, chain.BuildSpec{
+		Proposer: n.cfg.ID, Term: uint64(t.term), NowMs: time.Now().UnixMilli(),
+		MaxBytes: n.cfg.Limits.MaxBlockBytes, MaxTxs: n.cfg.Limits.MaxBlockTxs,
+	}, txs)
+	if err != nil {
+		e.pool.Return(txs)
+		return false, fmt.Errorf("build on %v: %w", t.ref, err)
+	}
+	p := proposal{on: t, blk: blk, txs: txs, verdicts: verdicts}
+	if blk == nil {
+		e.settle(p)
+		return true, nil
+	}
+	n.states.put(next)
+	e.mu.Lock()
+	if e.target != nil && *e.target == t {
+		e.target = nil // the owner sets the next one
+	}
+	e.mu.Unlock()
+	posted := n.raft.Post(func(now core.Instant, c *core.Core) {
+		p.err = n.ch.Propose(now, blk)
+		c.Poke(now)
+		e.mu.Lock()
+		e.done = append(e.done, p)
+		e.mu.Unlock()
+		e.kick()
+	})
+	if !posted {
+		e.pool.Return(txs)
+	}
+	return true, nil
+}
+
+// settle tells the pool and the senders what became of a proposal. A verdict holds on the state of the block that was
+// built, or of the tip when none was.
+func (e *engine) settle(p proposal) {
+	if p.err != nil {
+		e.n.log.Debug().Err(p.err).Msg("a block that was built here was not proposed")
+		e.pool.Return(p.txs)
+		return
+	}
+	at := p.on.ref
+	if p.blk != nil {
+		at = replication.Ref{Height: p.blk.Header.Height, Hash: p.blk.Hash()}
+	}
+	lost := e.pool.Settle(p.txs, p.verdicts)
+	for i, v := range p.verdicts {
+		switch v.Kind {
+		case chain.VerdictRejected, chain.VerdictBehind:
+			e.n.router.refuse(p.txs[i].Hash(), v.Err, at)
+		case chain.VerdictIncluded:
+			e.n.router.included(p.txs[i].Hash())
+		case chain.VerdictAhead, chain.VerdictNoRoom:
+		}
+	}
+	for _, tx := range lost {
+		e.n.router.included(tx.Hash()) // no longer here: whoever sent it sends it again
+	}
+}
+
+// expire refuses what has waited too long for an earlier nonce.
+func (e *engine) expire() {
+	for _, tx := range e.pool.Expire(e.n.uptime()) {
+		e.refuseNonce(tx)
+	}
+}
+
+// refuseNonce refuses a transaction whose nonce is ahead of what this node's tip wants.
+func (e *engine) refuseNonce(tx *chain.Tx) {
+	st := e.n.states.get(e.n.view.Load().tip.Hash)
+	if st == nil {
+		st = e.n.finals.state()
+	}
+	acc, err := st.Account(tx.Sender())
+	if err != nil {
+		e.n.fail(fmt.Errorf("read nonce: %w", err))
+		return
+	}
+	e.n.router.refuse(tx.Hash(), &chain.TxError{
+		Kind: chain.BadNonce, ExpectedNonce: acc.Nonce,
+		Message: fmt.Sprintf("nonce is %d, expected %d", tx.Nonce(), acc.Nonce),
+	}, replication.Ref{Height: st.Height(), Hash: st.BlockHash()})
+}

@@ -1,0 +1,175 @@
+package node
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/baton-ha/baton/blockstore/block"
+	"github.com/baton-ha/baton/node/peer"
+	"github.com/baton-ha/baton/node/replication"
+	"github.com/baton-ha/baton/raftify/core"
+)
+
+var _ peer.Handler = (*linkHandler)(nil)
+
+// linkHandler takes what peers say. What is malformed is counted and dropped.
+type linkHandler struct{ n *Node }
+
+func (l *linkHandler) HandleMessage(from string, kind byte, payload []byte) {
+	n := l.n
+	switch kind {
+	case msgChain:
+		m, err := replication.DecodeMessage(payload)
+		if err != nil || string(m.From) != from {
+			n.metrics.malformed.Inc()
+			n.log.Warn().Err(err).Str("peer", from).Msg("malformed chain message dropped")
+			return
+		}
+		n.raft.Post(func(now core.Instant, c *core.Core) { replication.Deliver(now, c, n.ch, m) })
+	case msgVerdict:
+		v, err := decodeVerdict(payload)
+		if err != nil {
+			n.metrics.malformed.Inc()
+			return
+		}
+		n.router.judge(v)
+	default:
+		n.metrics.malformed.Inc()
+	}
+}
+
+func (l *linkHandler) HandleRequest(ctx context.Context, from string, kind byte, payload []byte) ([]byte, error) {
+	n := l.n
+	switch kind {
+	case reqForward:
+		return n.router.takeForwarded(from, payload)
+	case reqFetch:
+		f, err := decodeFetch(payload)
+		if err != nil {
+			return nil, err
+		}
+		return n.serveFetch(f)
+	case reqReadIndex:
+		h, err := n.leaderReadIndex(ctx)
+		if err != nil {
+			return nil, err
+		}
+		return encodeHeight(h), nil
+	case reqHeight:
+		return encodeHeight(n.finals.height()), nil
+	case reqTransfer:
+		if !n.view.Load().leading {
+			return nil, fmt.Errorf("%s does not lead", n.cfg.ID)
+		}
+		return nil, n.LeaderTransfer(ctx, string(payload))
+	}
+	return nil, fmt.Errorf("request kind %d: %w", kind, errMalformed)
+}
+
+func (l *linkHandler) PeerUp(id string) {
+	n := l.n
+	n.log.Debug().Str("peer", id).Msg("peer link up")
+	n.raft.Post(func(now core.Instant, c *core.Core) {
+		n.ch.PeerUp(now, core.NodeID(id))
+		c.Poke(now)
+	})
+}
+
+func (l *linkHandler) PeerDown(id string) { l.n.log.Debug().Str("peer", id).Msg("peer link down") }
+
+// fetches carries out the replication core's requests for blocks, one at a time.
+type fetches struct{ n *Node }
+
+const (
+	fetchTimeout  = 5 * time.Second
+	maxFetchBytes = 4 << 20
+	maxFetchCount = 256
+)
+
+// start is called in the owner loop; the answer comes back to it, whatever happens.
+func (f *fetches) start(q replication.Fetch) {
+	n := f.n
+	n.wg.Go(func() {
+		ctx, cancel := context.WithTimeout(n.ctx, fetchTimeout)
+		defer cancel()
+		var blocks []replication.Certified
+		answer, err := n.link.Request(ctx, string(q.Peer), reqFetch, encodeFetch(q))
+		if err == nil {
+			blocks, err = replication.DecodeCertified(answer)
+		}
+		if err != nil {
+			n.log.Debug().Err(err).Str("peer", string(q.Peer)).Uint64("from", uint64(q.From)).Msg("fetch blocks")
+		}
+		n.raft.Post(func(now core.Instant, c *core.Core) {
+			n.ch.Fetched(now, q.ID, blocks, err)
+			c.Poke(now)
+		})
+	})
+}
+
+// serveFetch answers with this node's own stored chain from a height on: up to the block asked for if the chain holds
+// it, else up to the commit. A batch ends with a certified block if it can, however long the way to it is, so that
+// the asker can take all of it.
+func (n *Node) serveFetch(q replication.Fetch) ([]byte, error) {
+	tip, _ := n.store.Tip()
+	end := n.store.Committed().Height
+	if q.To.Height <= tip {
+		if hash, err := n.store.HashAt(q.To.Height); err == nil && hash == q.To.Hash {
+			end = max(end, q.To.Height)
+		}
+	}
+	var out []replication.Certified
+	size, full := 0, false
+	for h := max(q.From, 1); h <= end; h++ {
+		b, err := n.store.Block(h)
+		if err != nil {
+			return nil, fmt.Errorf("read block %d: %w", h, err)
+		}
+		cterm, err := n.store.CTermAt(h)
+		if err != nil {
+			return nil, fmt.Errorf("read certificate %d: %w", h, err)
+		}
+		if size += b.Size() + 16; size > n.cfg.Peer.MaxPayloadBytes()-64 {
+			break
+		}
+		out = append(out, replication.Certified{Block: b, CTerm: core.Term(cterm)})
+		full = full || size >= maxFetchBytes || len(out) >= maxFetchCount
+		if full && cterm > 0 {
+			break
+		}
+	}
+	answer, err := replication.EncodeCertified(out)
+	if err != nil {
+		return nil, fmt.Errorf("encode blocks: %w", err)
+	}
+	return answer, nil
+}
+
+// heights asks the peers now and then how far they are, for the status page.
+func (n *Node) askHeights(ctx context.Context) {
+	tick := time.NewTicker(500 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		for _, id := range n.link.Connected() {
+			ctx, cancel := context.WithTimeout(ctx, time.Second)
+			if b, err := n.link.Request(ctx, id, reqHeight, nil); err == nil {
+				if h, err := decodeHeight(b); err == nil {
+					n.setHeight(id, h)
+				}
+			}
+			cancel()
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+func (n *Node) setHeight(id string, h block.Height) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.heights[id] = max(n.heights[id], h)
+}

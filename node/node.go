@@ -1,0 +1,383 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"github.com/baton-ha/baton/blockstore"
+	"github.com/baton-ha/baton/blockstore/block"
+	"github.com/baton-ha/baton/node/api"
+	"github.com/baton-ha/baton/node/chain"
+	"github.com/baton-ha/baton/node/peer"
+	"github.com/baton-ha/baton/node/replication"
+	"github.com/baton-ha/baton/raftify"
+	"github.com/baton-ha/baton/raftify/core"
+)
+
+// Node is one processor. Make it with New, then Run it once. Several may live in one process.
+type Node struct {
+	cfg    Config
+	log    zerolog.Logger
+	start  time.Time
+	signer [32]byte
+
+	store   *blockstore.Store
+	ex      *chain.Executor
+	states  *states
+	finals  *finals
+	raft    *raftify.Node
+	link    *peer.Link
+	server  *api.Server
+	admin   *api.Admin
+	metrics *metrics
+	hub     *hub
+
+	engine      *engine
+	finalizer   *finalizer
+	checkpoints *checkpoints
+	router      *router
+	fetches     *fetches
+
+	// Of the owner loop.
+	ch          *replication.Chain
+	queuedFinal block.Height
+
+	view   atomic.Pointer[view]
+	ctx    context.Context
+	cancel context.CancelFunc
+	wg     sync.WaitGroup
+	fatal  chan error
+	up     chan struct{} // closed when the API listens
+
+	mu      sync.Mutex
+	heights map[string]block.Height // of peers, as last heard
+}
+
+// New opens the data folder, brings the state of the stored tip into memory, makes this start durable and listens. It
+// fails with blockstore.ErrInUse, a *blockstore.CorruptionError, ErrWrongChain, ErrWrongKey or what the parts report.
+func New(cfg Config) (_ *Node, err error) {
+	if err := cfg.Limits.Validate(); err != nil {
+		return nil, err
+	}
+	if cfg.Genesis == nil || cfg.ProcessorKey == nil {
+		return nil, errors.New("a node needs a genesis and the processor key")
+	}
+	apps := cfg.Apps
+	if len(apps) == 0 {
+		apps = []chain.App{chain.Ledger{}}
+	}
+	n := &Node{
+		cfg: cfg, log: cfg.Logger, start: time.Now(), hub: newHub(), fatal: make(chan error, 1),
+		up: make(chan struct{}), heights: map[string]block.Height{},
+	}
+	n.ctx, n.cancel = context.WithCancel(context.Background())
+	n.view.Store(&view{})
+	var undo []func()
+	defer func() {
+		if err != nil {
+			n.cancel()
+			for i := len(undo) - 1; i >= 0; i-- {
+				undo[i]()
+			}
+		}
+	}()
+	if n.ex, err = chain.New(cfg.Genesis, apps...); err != nil {
+		return nil, fmt.Errorf("genesis: %w", err)
+	}
+	n.store, err = blockstore.Open(blockstore.Options{
+		Dir: cfg.DataDir, Logger: cfg.Logger, CacheBytes: cfg.Limits.CacheBytes, Fatal: n.fail,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("data folder %s: %w", cfg.DataDir, err)
+	}
+	undo = append(undo, func() { _ = n.store.Close() })
+	if err = n.restore(); err != nil {
+		return nil, fmt.Errorf("data folder %s: %w", cfg.DataDir, err)
+	}
+	if err = n.makeParts(); err != nil {
+		return nil, err
+	}
+	undo = append(undo, func() { _ = n.link.Close() })
+	return n, nil
+}
+
+// restore brings back what is stored.
+func (n *Node) restore() error {
+	all, zero, err := restore(n.store, n.ex)
+	if err != nil {
+		return err
+	}
+	n.states = all
+	committed := n.store.Committed()
+	st := all.get(committed.Hash)
+	if committed.Height == 0 {
+		st = all.get(zero.Hash())
+	}
+	if st == nil {
+		return fmt.Errorf("no state of the committed block %d", committed.Height)
+	}
+	if err := verifyOwnKey(n.cfg.ProcessorKey, st.ProcessorKey()); err != nil {
+		return err
+	}
+	copy(n.signer[:], st.ProcessorKey())
+	if err := n.signMissing(committed.Height); err != nil {
+		return err
+	}
+	n.finals = newFinals(n.store, zero, st)
+	n.queuedFinal = st.Height()
+	return nil
+}
+
+// signMissing signs the newest committed blocks again that lost their signatures in a crash: these have no fsync of
+// their own (PROTOCOL R12).
+func (n *Node) signMissing(committed block.Height) error {
+	if h, hash := n.store.SignerRecord(); h > 0 {
+		if have, err := n.store.HashAt(h); err != nil || have != hash {
+			return fmt.Errorf("%w: signed %d/%v", ErrRolledBack, h, hash)
+		}
+	}
+	var missing []blockstore.Signed
+	for h := committed; h > 0; h-- {
+		if _, err := n.store.Signature(h); err == nil {
+			break
+		} else if !errors.Is(err, blockstore.ErrNotFound) {
+			return fmt.Errorf("read signature %d: %w", h, err)
+		}
+		hash, err := n.store.HashAt(h)
+		if err != nil {
+			return fmt.Errorf("read hash %d: %w", h, err)
+		}
+		missing = append(missing, blockstore.Signed{Height: h, Hash: hash, Signature: block.Sign(n.cfg.ProcessorKey, hash)})
+	}
+	if len(missing) == 0 {
+		return nil
+	}
+	slices.Reverse(missing)
+	done := make(chan error, 1)
+	n.store.Enqueue(blockstore.Batch{Signed: missing}, func(err error) { done <- err })
+	if err := <-done; err != nil {
+		return fmt.Errorf("store signatures: %w", err)
+	}
+	return nil
+}
+
+// makeParts composes the node. Nothing runs yet.
+func (n *Node) makeParts() error {
+	cfg := &n.cfg
+	synced, tip, hash := n.store.Mark()
+	if tip == 0 {
+		hash = n.finals.genesis.Hash()
+	}
+	committed := n.store.Committed()
+	if committed.Height == 0 {
+		committed.Hash = n.finals.genesis.Hash()
+	}
+	var err error
+	n.ch, err = replication.New(replication.Options{
+		ID: core.NodeID(cfg.ID), Reader: storeReader{n.store}, Synced: core.Term(synced),
+		Tip: replication.Ref{Height: tip, Hash: hash}, Nacked: core.Term(n.store.Nacked()),
+		Commit: replication.CommitRecord{
+			Ref: replication.Ref{Height: committed.Height, Hash: committed.Hash}, CTerm: core.Term(committed.CTerm), From: committed.From,
+		},
+		MinElection: cfg.Raftify.Timings().MinElection, MaxInflight: cfg.Limits.MaxInflight, Now: raftify.SystemClock().Now(),
+	})
+	if err != nil {
+		return fmt.Errorf("chain: %w", err)
+	}
+	n.engine, n.finalizer, n.checkpoints = newEngine(n), newFinalizer(n), newCheckpoints(n)
+	n.router, n.fetches = newRouter(n), &fetches{n}
+	rcfg := cfg.Raftify
+	rcfg.NeverBootstrap = rcfg.NeverBootstrap || n.store.Election() == nil && n.marked()
+	n.raft, err = raftify.New(raftify.Options{
+		Config: rcfg, Store: electionStore{n.store}, Hook: n.ch, Logger: cfg.Logger.With().Str("part", "raftify").Logger(),
+		AfterStep: n.afterStep, OnEvent: n.electionEvent, Fatal: n.fail,
+	})
+	if err != nil {
+		return fmt.Errorf("election: %w", err)
+	}
+	if n.link, err = peer.New(cfg.Peer, &linkHandler{n}, cfg.Logger.With().Str("part", "peer").Logger()); err != nil {
+		return fmt.Errorf("peer link: %w", err)
+	}
+	n.metrics = newMetrics(n)
+	if n.server, err = api.New(cfg.API, n, cfg.Logger.With().Str("part", "api").Logger()); err != nil {
+		_ = n.link.Close()
+		return fmt.Errorf("api: %w", err)
+	}
+	n.admin = api.NewAdmin(cfg.DataDir, n, cfg.Logger.With().Str("part", "admin").Logger())
+	return nil
+}
+
+// storeReader answers the replication core from the store.
+type storeReader struct{ s *blockstore.Store }
+
+func (r storeReader) HashAt(h block.Height) (block.Hash, bool) {
+	hash, err := r.s.HashAt(h)
+	return hash, err == nil
+}
+
+// electionStore puts the election's hard state into the one queue of writes (PROTOCOL R1).
+type electionStore struct{ s *blockstore.Store }
+
+func (e electionStore) Load() ([]byte, error) { return e.s.Election(), nil }
+
+func (e electionStore) Save(state []byte, done func(error)) {
+	e.s.Enqueue(blockstore.Batch{Election: state}, done)
+}
+
+func (n *Node) uptime() time.Duration { return time.Since(n.start) }
+
+// fail ends Run with err. The first error counts.
+func (n *Node) fail(err error) {
+	select {
+	case n.fatal <- err:
+	default:
+	}
+	if n.raft != nil {
+		n.raft.Fail(err)
+	}
+}
+
+// Started returns a channel that is closed when Run has started everything and the API listens.
+func (n *Node) Started() <-chan struct{} { return n.up }
+
+// APIAddr returns the address that the API listens on, "" before Started.
+func (n *Node) APIAddr() string {
+	select {
+	case <-n.up:
+		return n.server.Addr().String()
+	default:
+		return ""
+	}
+}
+
+// Run takes part until ctx ends, then hands leadership over and closes everything; it returns nil after that. An error
+// says why the node had to stop by itself: after a failed write nothing was acknowledged and nothing is retried.
+func (n *Node) Run(ctx context.Context) error {
+	n.raft.Post(func(now core.Instant, c *core.Core) {
+		n.ch.Observe(now, c.Status())
+		c.Poke(now)
+	})
+	n.wg.Go(func() { n.finalizer.run(n.ctx) })
+	n.wg.Go(func() { n.engine.run(n.ctx) })
+	n.wg.Go(func() { n.checkpoints.run(n.ctx) })
+	n.wg.Go(func() { n.router.run(n.ctx) })
+	n.wg.Go(func() { n.askHeights(n.ctx) })
+	err := n.serve(ctx)
+	if err == nil {
+		select {
+		case <-ctx.Done():
+			n.log.Info().Msg("stopping: handing leadership over first")
+		case err = <-n.fatal:
+		case err = <-n.server.Failed():
+		case err = <-n.admin.Failed():
+		}
+	}
+	return errors.Join(err, n.shutdown(err == nil))
+}
+
+func (n *Node) serve(ctx context.Context) error {
+	n.link.Start()
+	if err := n.raft.Start(); err != nil {
+		return fmt.Errorf("election: %w", err)
+	}
+	if err := n.admin.Start(ctx); err != nil {
+		return fmt.Errorf("admin socket: %w", err)
+	}
+	if err := n.server.Start(ctx); err != nil {
+		return fmt.Errorf("api: %w", err)
+	}
+	close(n.up)
+	n.log.Info().Str("api", n.APIAddr()).Uint64("height", uint64(n.finals.height())).Msg("node started")
+	return nil
+}
+
+const (
+	handoverTimeout = 3 * time.Second
+	drainTimeout    = 3 * time.Second
+)
+
+// shutdown stops the parts from the outside in. With handover it gives up leadership first, while everything works.
+func (n *Node) shutdown(handover bool) error {
+	ctx, cancel := context.WithTimeout(context.Background(), handoverTimeout)
+	defer cancel()
+	if handover && n.view.Load().leading && n.view.Load().members > 1 {
+		if err := n.raft.Transfer(ctx, ""); err != nil {
+			n.log.Warn().Err(err).Msg("stopping without a handover")
+		}
+	}
+	drain, cancelDrain := context.WithTimeout(context.Background(), drainTimeout)
+	defer cancelDrain()
+	n.hub.close()
+	n.router.stop()
+	err := errors.Join(ignoreTimeout(n.server.Shutdown(drain)), ignoreTimeout(n.admin.Shutdown(drain)))
+	n.cancel()
+	err = errors.Join(err, n.raft.Close(), n.link.Close())
+	n.wg.Wait()
+	if handover {
+		err = errors.Join(err, n.store.Close())
+	}
+	return err
+}
+
+func ignoreTimeout(err error) error {
+	if errors.Is(err, context.DeadlineExceeded) {
+		return nil // what was left was cut off
+	}
+	return err
+}
+
+// Close releases what New opened without Run.
+func (n *Node) Close() error {
+	n.cancel()
+	return errors.Join(n.raft.Close(), n.link.Close(), n.store.Close())
+}
+
+func (n *Node) electionEvent(e core.Event) {
+	switch e.Kind {
+	case core.EventBootstrapped:
+		n.mark()
+	case core.EventAlarm:
+		n.metrics.alarms.Inc()
+	}
+}
+
+// marker records outside the data folder that this node was once in a cluster (PROTOCOL R26).
+func (n *Node) marker() string {
+	if n.cfg.StateDir == "" {
+		return ""
+	}
+	return filepath.Join(n.cfg.StateDir, n.cfg.ID+".member")
+}
+
+func (n *Node) marked() bool {
+	m := n.marker()
+	if m == "" {
+		return false
+	}
+	_, err := os.Stat(m)
+	return err == nil
+}
+
+// mark writes the marker. It is called in the owner loop, once in the life of a folder.
+func (n *Node) mark() {
+	m := n.marker()
+	if m == "" {
+		return
+	}
+	text := fmt.Sprintf("%s was a member of chain %s; with an empty data folder it joins and never bootstraps\n",
+		n.cfg.ID, n.cfg.Genesis.ChainID)
+	n.wg.Go(func() {
+		if err := os.WriteFile(m, []byte(text), 0o600); err != nil {
+			n.log.Error().Err(err).Str("file", m).Msg("cannot record that this node is a member of a cluster")
+		}
+	})
+}

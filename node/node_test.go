@@ -1,0 +1,145 @@
+package node
+
+import (
+	"context"
+	"sync"
+	"testing"
+
+	"github.com/baton-ha/baton/blockstore/block"
+	"github.com/baton-ha/baton/node/api"
+	"github.com/baton-ha/baton/node/client"
+)
+
+// settled checks that all running nodes hold the same final chain, signed by the processor, and returns its blocks.
+func (c *cluster) settled() []*block.Block {
+	c.t.Helper()
+	ctx := context.Background()
+	var top block.Height
+	c.until("all nodes have the same final height", func() bool {
+		lo, hi := block.Height(1<<62), block.Height(0)
+		for _, n := range c.nodes {
+			if n != nil {
+				lo, hi = min(lo, n.Latest(ctx)), max(hi, n.Latest(ctx))
+			}
+		}
+		top = hi
+		return lo == hi
+	})
+	var out []*block.Block
+	parent := block.Hash{}
+	for h := range top + 1 {
+		var first *block.Block
+		for i, n := range c.nodes {
+			if n == nil {
+				continue
+			}
+			var f block.Final
+			c.until("the store serves the block", func() bool {
+				var err error
+				f, err = n.Final(ctx, h)
+				return err == nil
+			})
+			if h > 0 && !block.VerifySignature(pubKey(c.proc), f.Block.Hash(), f.Signature) {
+				c.t.Fatalf("node%d: block %d is not signed by the processor", i+1, h)
+			}
+			if first == nil {
+				first = f.Block
+			}
+			if f.Block.Hash() != first.Hash() || f.Block.Header.Parent != parent {
+				c.t.Fatalf("node%d: block %d is %v on %v, want %v on %v",
+					i+1, h, f.Block.Hash(), f.Block.Header.Parent, first.Hash(), parent)
+			}
+		}
+		parent = first.Hash()
+		out = append(out, first)
+	}
+	return out
+}
+
+func TestSingleNode(t *testing.T) {
+	c := newCluster(t, 1, nil)
+	c.startAll()
+	c.leader()
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	tx := c.transfer(0, 0, pub(c.users[1]), "5")
+	r, err := c.nodes[0].Submit(ctx, tx)
+	if err != nil || r.Height != 1 || r.Index != 0 {
+		t.Fatalf("%+v %v", r, err)
+	}
+	c.stop(0)
+	c.start(0)
+	if again, err := c.nodes[0].Submit(ctx, tx); err != nil || again != r {
+		t.Fatalf("after a restart the same transaction answers %+v %v, first %+v", again, err, r)
+	}
+	c.settled()
+}
+
+// load sends transfers from users through nodes, in turn, until stop is closed; it returns the receipts.
+func (c *cluster) load(ctx context.Context, users []int, each int) map[block.Hash]api.Receipt {
+	c.t.Helper()
+	var urls []string
+	for i := range c.nodes {
+		urls = append(urls, c.url(i))
+	}
+	got := map[block.Hash]api.Receipt{}
+	var mu sync.Mutex
+	var wg sync.WaitGroup
+	for k, u := range users {
+		wg.Go(func() {
+			// Each user begins at another node.
+			mine := append(append([]string{}, urls[k%len(urls):]...), urls[:k%len(urls)]...)
+			cl, err := client.New(mine, client.Options{})
+			if err != nil {
+				c.t.Error(err)
+				return
+			}
+			defer cl.Close()
+			for nonce := range uint64(each) {
+				tx := c.transfer(u, nonce, pub(c.users[(u+1)%len(c.users)]), "1")
+				r, err := cl.Submit(ctx, tx)
+				if err != nil {
+					c.t.Errorf("user %d nonce %d: %v", u, nonce, err)
+					return
+				}
+				mu.Lock()
+				got[tx.Hash()] = r
+				mu.Unlock()
+			}
+		})
+	}
+	wg.Wait()
+	return got
+}
+
+// checkReceipts compares what clients were told with the chain: nothing lost, nothing twice.
+func checkReceipts(t *testing.T, blocks []*block.Block, receipts map[block.Hash]api.Receipt) {
+	t.Helper()
+	where := map[block.Hash]api.Receipt{}
+	for _, b := range blocks {
+		for i, tx := range b.Txs {
+			if old, dup := where[tx.Hash()]; dup {
+				t.Fatalf("transaction %v stands in block %d and again in %d", tx.Hash(), old.Height, b.Header.Height)
+			}
+			where[tx.Hash()] = api.Receipt{Hash: tx.Hash(), Height: b.Header.Height, Index: uint32(i), BlockHash: b.Hash()}
+		}
+	}
+	for h, r := range receipts {
+		if where[h] != r {
+			t.Fatalf("receipt %+v, the chain has %+v", r, where[h])
+		}
+	}
+}
+
+func TestThreeNodesServeTransactions(t *testing.T) {
+	c := newCluster(t, 3, nil)
+	c.startAll()
+	c.leader()
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	receipts := c.load(ctx, []int{0, 1, 2, 3}, 20)
+	if len(receipts) != 80 {
+		t.Fatalf("%d receipts", len(receipts))
+	}
+	checkReceipts(t, c.settled(), receipts)
+}

@@ -1,0 +1,152 @@
+package node
+
+import (
+	"github.com/baton-ha/baton/blockstore"
+	"github.com/baton-ha/baton/blockstore/block"
+	"github.com/baton-ha/baton/node/replication"
+	"github.com/baton-ha/baton/raftify/core"
+)
+
+// view is what the rest of the node sees of the owner loop's state. It is replaced, never changed.
+type view struct {
+	term         core.Term
+	role         core.Role
+	leader       string
+	leading      bool // takeover done
+	tip          replication.Ref
+	leaderHeight block.Height
+	members      int
+}
+
+// afterStep carries out what the replication core wants. It runs in the owner loop after each input, when the hard
+// state that the input caused is queued for writing already (PROTOCOL R1: one order for both layers).
+func (n *Node) afterStep(_ core.Instant, c *core.Core) {
+	for n.ch.HasReady() {
+		r := n.ch.Ready()
+		for _, w := range r.Writes {
+			n.write(w)
+		}
+		n.look(c)
+		n.sendAll(c, r.Messages)
+		for _, x := range r.Execs {
+			n.engine.exec(x.Block)
+		}
+		for _, f := range r.Fetches {
+			n.fetches.start(f)
+		}
+		for _, e := range r.Events {
+			n.chainEvent(e)
+		}
+	}
+	n.look(c)
+}
+
+// write queues one atomic change of the chain. Its completion comes back as an event of the loop.
+func (n *Node) write(w replication.Write) {
+	b := blockstore.Batch{Append: w.Append, Cut: w.Cut, NoSync: w.NoSync}
+	if w.Synced != nil {
+		t := uint64(*w.Synced)
+		b.Synced = &t
+	}
+	if w.Nacked != nil {
+		t := uint64(*w.Nacked)
+		b.Nacked = &t
+	}
+	if r := w.Commit; r != nil {
+		b.Commit = &blockstore.Commit{Height: r.Ref.Height, Hash: r.Ref.Hash, CTerm: uint64(r.CTerm), From: r.From}
+	}
+	seq := w.Seq
+	n.store.Enqueue(b, func(err error) {
+		if err != nil {
+			return // Fatal was called
+		}
+		n.raft.Post(func(now core.Instant, c *core.Core) {
+			n.ch.Durable(now, seq)
+			c.Poke(now)
+		})
+	})
+}
+
+// sendAll sends chain messages, each block encoded once.
+func (n *Node) sendAll(c *core.Core, ms []replication.Message) {
+	for i := range ms {
+		m := &ms[i]
+		if !n.ch.Address(c.Header(m.To), m) {
+			continue
+		}
+		b, err := replication.EncodeMessage(m)
+		if err != nil {
+			n.log.Error().Err(err).Msg("message not sent")
+			continue
+		}
+		if err := n.link.Send(string(m.To), msgChain, b); err != nil {
+			n.metrics.dropped.Inc()
+		}
+	}
+}
+
+// look publishes the state after a step and acts on its changes.
+func (n *Node) look(c *core.Core) {
+	s := c.Status()
+	old := n.view.Load()
+	v := view{
+		term: s.Term, role: s.Role, leader: string(s.Leader), leading: n.ch.Leading(), tip: n.ch.Tip(),
+		leaderHeight: n.ch.LeaderHeight(), members: len(s.Cfg.Members),
+	}
+	if v == *old {
+		return
+	}
+	n.view.Store(&v)
+	if old.leading && !v.leading {
+		n.engine.build(nil)
+		n.engine.pool.Clear()
+	}
+	if v.leader != old.leader || v.leading != old.leading || v.term != old.term {
+		n.router.leaderChanged(&v)
+	}
+	if v.leader != old.leader && (v.leader != n.cfg.ID || v.leading) || v.leading != old.leading {
+		n.hub.leader(&v)
+	}
+}
+
+func (n *Node) chainEvent(e replication.Event) {
+	log := n.log.With().Str("event", e.Kind.String()).Stringer("block", e.Ref).Logger()
+	switch e.Kind {
+	case replication.EventCommitted:
+		n.committed(e)
+	case replication.EventTip:
+		if n.ch.Room() && n.ch.Tip() == e.Ref {
+			n.engine.build(&target{ref: e.Ref, term: n.view.Load().term})
+		}
+	case replication.EventAppended:
+		if !n.ch.Leading() {
+			n.engine.build(nil)
+		}
+	case replication.EventCut:
+		log.Warn().Msg("own chain cut back: these blocks were never committed")
+	case replication.EventSynced:
+		log.Info().Uint64("term", uint64(e.CTerm)).Msg("own chain follows the term's leader")
+	case replication.EventTakeover:
+		log.Info().Uint64("term", uint64(e.CTerm)).Msg("takeover done, this node leads")
+	case replication.EventNacked:
+		log.Error().Str("leader", string(e.Peer)).
+			Msg("this node cannot reproduce the leader's block: it acknowledges nothing more in this term")
+	case replication.EventAlarm:
+		n.metrics.alarms.Inc()
+		log.Error().Msg(e.Detail)
+	}
+}
+
+// committed hands newly committed blocks, with their bodies where they are in memory, to the finalizer.
+func (n *Node) committed(e replication.Event) {
+	var ts []finalTask
+	for h := n.queuedFinal + 1; h <= e.Ref.Height; h++ {
+		t := finalTask{ref: replication.Ref{Height: h}, cterm: e.CTerm}
+		if b, ok := n.ch.BlockAt(h); ok {
+			t.blk, t.ref.Hash = b, b.Hash()
+		}
+		ts = append(ts, t)
+	}
+	n.queuedFinal = max(n.queuedFinal, e.Ref.Height)
+	n.finalizer.push(ts...)
+}

@@ -1,0 +1,93 @@
+package node
+
+import (
+	"fmt"
+	"sync"
+
+	"github.com/baton-ha/baton/blockstore"
+	"github.com/baton-ha/baton/blockstore/block"
+	"github.com/baton-ha/baton/node/chain"
+)
+
+// states keeps the state after each block that may still be built on: those of uncommitted blocks, whatever fork they
+// are on, and of the newest committed ones. Safe for concurrent use.
+type states struct {
+	mu   sync.RWMutex
+	byID map[block.Hash]*chain.State
+}
+
+// keepStates is how many committed heights stay readable.
+const keepStates = 64
+
+func newStates() *states { return &states{byID: map[block.Hash]*chain.State{}} }
+
+func (s *states) get(h block.Hash) *chain.State {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.byID[h]
+}
+
+func (s *states) put(st *chain.State) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.byID[st.BlockHash()] = st
+}
+
+// forget drops all that is further below committed than readers may want.
+func (s *states) forget(committed block.Height) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for h, st := range s.byID {
+		if st.Height()+keepStates <= committed {
+			delete(s.byID, h)
+		}
+	}
+}
+
+// restore brings the state of the stored tip into memory: from the newest checkpoint, or genesis, by executing the
+// stored blocks since. It makes block 0 durable in an empty store.
+func restore(store *blockstore.Store, ex *chain.Executor) (*states, *block.Block, error) {
+	zero, st, err := ex.Genesis(store)
+	if err != nil {
+		return nil, nil, fmt.Errorf("make genesis: %w", err)
+	}
+	tip, tipHash := store.Tip()
+	if tip == 0 && tipHash.IsZero() {
+		done := make(chan error, 1)
+		store.Enqueue(blockstore.Batch{Append: []*block.Block{zero}}, func(err error) { done <- err })
+		if err := <-done; err != nil {
+			return nil, nil, fmt.Errorf("store genesis: %w", err)
+		}
+	}
+	have, err := store.HashAt(0)
+	if err != nil {
+		return nil, nil, fmt.Errorf("read genesis: %w", err)
+	}
+	if have != zero.Hash() {
+		return nil, nil, fmt.Errorf("%w: its genesis is %v, the genesis file's is %v", ErrWrongChain, have, zero.Hash())
+	}
+	if cp, ok := store.Checkpoint(); ok {
+		b, err := store.Block(cp.Height)
+		if err != nil {
+			return nil, nil, fmt.Errorf("read block of the checkpoint: %w", err)
+		}
+		if st, err = chain.LoadState(store, cp.Root, cp.Height, cp.Hash, b.Header.TimeMs); err != nil {
+			return nil, nil, fmt.Errorf("load checkpoint %d: %w", cp.Height, err)
+		}
+	}
+	all := newStates()
+	all.put(st)
+	committed := store.Committed().Height
+	for h := st.Height() + 1; h <= tip; h++ {
+		b, err := store.Block(h)
+		if err != nil {
+			return nil, nil, fmt.Errorf("read block %d: %w", h, err)
+		}
+		if st, err = ex.Apply(st, b); err != nil {
+			return nil, nil, fmt.Errorf("execute stored block %d: %w", h, err)
+		}
+		all.put(st)
+		all.forget(min(h, committed))
+	}
+	return all, zero, nil
+}
