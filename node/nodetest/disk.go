@@ -5,8 +5,8 @@ import (
 	"slices"
 
 	"github.com/baton-ha/baton/blockstore/block"
-	"github.com/baton-ha/baton/raftify/core"
 	"github.com/baton-ha/baton/node/replication"
+	"github.com/baton-ha/baton/raftify/core"
 )
 
 // stored is one block of a durable chain. cterm is the certificate of its height, 0 for none.

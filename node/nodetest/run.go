@@ -115,4 +115,3 @@ func ids(q []*node) []core.NodeID {
 	}
 	return out
 }
-

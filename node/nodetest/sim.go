@@ -104,6 +104,20 @@ func (s *sim) violate(format string, args ...any) {
 	if s.broken == "" {
 		s.broken = fmt.Sprintf(format, args...)
 		s.tracef("VIOLATION %s", s.broken)
+		if s.tracing() {
+			s.dump()
+		}
+	}
+}
+
+// dump traces what everybody is at.
+func (s *sim) dump() {
+	for _, n := range s.nodes {
+		s.tracef("%v; durable (%d, %v), %d writes queued, building=%v, pool %v, state %v",
+			n, n.disk.im.synced, n.disk.im.tip(), len(n.disk.queue), n.building, n.pool[:s.set.clients], n.committed().next)
+	}
+	for _, c := range s.clients {
+		s.tracef("client %d: %d sent, %d done", c.account, c.next, c.done)
 	}
 }
 

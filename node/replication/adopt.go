@@ -37,7 +37,6 @@ func (c *Chain) plan() {
 		}
 		if c.job == nil || c.job.kind != j.kind || c.job.target != j.target || c.job.label != j.label {
 			c.job = j
-			c.fetchRR = 0
 		}
 		if !c.push() {
 			return
@@ -78,12 +77,15 @@ func (c *Chain) next() *job {
 // hand, so that each run of certificates becomes one record, else the greatest.
 func (c *Chain) nextCommit(own Report) *job {
 	var best *CommitRecord
+	if c.certRefused && c.now.SinceMin(c.certRefusedAt) < 2*c.opt.MinElection {
+		return nil
+	}
 	for i := range c.certs {
 		r := &c.certs[i]
 		have := c.has(r.Ref)
 		if !have {
-			if !own.Less(Report{r.CTerm, r.Ref}) || c.nacked == r.CTerm && r.CTerm == c.st.Term {
-				continue // known to be in no reachable chain, or not reproducible here
+			if !own.Less(Report{r.CTerm, r.Ref}) {
+				continue // R11 only moves forward
 			}
 			if r.CTerm == c.st.Term && c.synced == c.st.Term && c.now.SinceMin(c.propAt) < c.opt.MinElection/2 {
 				continue // proposals are on their way
@@ -218,7 +220,8 @@ func (c *Chain) refuse(j *job, b *block.Block) bool {
 	case jobSync:
 		c.nack(ref)
 	case jobCommit:
-		c.certs = slices.DeleteFunc(c.certs, func(r CommitRecord) bool { return r == j.cert })
+		// It is committed, so the fault is here. It is tried again after a while.
+		c.certRefused, c.certRefusedAt = true, c.now
 	}
 	c.job = nil
 	return false
@@ -246,10 +249,24 @@ func (c *Chain) fetch(j *job) {
 	}
 	c.fetchWait = false
 	c.fetchID++
-	c.fetching = c.fetchID
-	c.out.Fetches = append(c.out.Fetches, Fetch{
-		ID: c.fetchID, Peer: from[c.fetchRR%len(from)], From: c.commit.Height + 1, To: j.target,
-	})
+	c.fetching, c.fetchPeer = c.fetchID, c.pickPeer(from)
+	c.out.Fetches = append(c.out.Fetches, Fetch{ID: c.fetchID, Peer: c.fetchPeer, From: c.commit.Height + 1, To: j.target})
+}
+
+// pickPeer returns the first that did not fail lately, or else the one whose failure is the oldest. What a peer did is
+// remembered from job to job: catching up is many of them, and each would wait for the same dead peer first.
+func (c *Chain) pickPeer(from []core.NodeID) core.NodeID {
+	oldest := from[0]
+	for _, id := range from {
+		at, bad := c.fetchBad[id]
+		if !bad || c.now.SinceMin(at) > 4*c.opt.MinElection {
+			return id
+		}
+		if at.Mono < c.fetchBad[oldest].Mono {
+			oldest = id
+		}
+	}
+	return oldest
 }
 
 // Fetched answers a Fetch: the peer's chain from the height asked for, ascending, or an error. The driver has checked
@@ -294,10 +311,13 @@ func (c *Chain) Fetched(now core.Instant, id uint64, blocks []Certified, err err
 		news = c.learn(r) || news
 	}
 	if err != nil || !news {
-		c.fetchRR++
+		c.fetchBad[c.fetchPeer] = now
 		c.fetchWait, c.fetchAt = true, now
-	} else if c.taking != nil {
-		c.cmd(core.CmdProgress, c.taking.term)
+	} else {
+		delete(c.fetchBad, c.fetchPeer)
+		if c.taking != nil {
+			c.cmd(core.CmdProgress, c.taking.term)
+		}
 	}
 	c.plan()
 }
@@ -351,8 +371,9 @@ func (c *Chain) certify(r CommitRecord) {
 			c.forgetBody(h)
 		}
 	}
-	if len(c.executed) > 4*maxBodies {
+	if len(c.executed)+len(c.failed) > 4*maxBodies {
 		clear(c.executed) // verdicts can be asked again
+		clear(c.failed)
 	}
 	c.trim()
 }

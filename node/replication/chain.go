@@ -112,16 +112,21 @@ type Chain struct {
 	// Blocks that are not in the own chain.
 	bodies    map[block.Hash]*block.Block
 	bodyBytes int
-	executed  map[block.Hash]bool // verdict of the executor; true: root reproduced
-	asked     map[block.Hash]bool // handed to the executor, no verdict yet
-	pend      []*block.Block      // proposals that extend the tip, in order, executing
-	certs     []CommitRecord      // announced commits that the own chain does not hold yet, ascending
-	job       *job
-	fetchID   uint64
-	fetching  uint64 // id of the outstanding fetch, 0 for none
-	fetchRR   int
-	fetchAt   core.Instant // not before this, after a failure
-	fetchWait bool
+	executed  map[block.Hash]bool         // the executor reproduced the root
+	failed    map[block.Hash]core.Instant // it could not, and when it said so
+	asked     map[block.Hash]bool         // handed to the executor, no verdict yet
+	pend      []*block.Block              // proposals that extend the tip, in order, executing
+	certs     []CommitRecord              // announced commits that the own chain does not hold yet, ascending
+	// certRefused: the block of a certificate could not be reproduced at certRefusedAt.
+	certRefused   bool
+	certRefusedAt core.Instant
+	job           *job
+	fetchID       uint64
+	fetching      uint64                       // id of the outstanding fetch, 0 for none
+	fetchPeer     core.NodeID                  // who was asked
+	fetchBad      map[core.NodeID]core.Instant // peers whose last answer was of no use, and when it came
+	fetchAt       core.Instant                 // not before this, after a failure
+	fetchWait     bool
 
 	// Leader only.
 	leading      bool // takeover done
@@ -158,8 +163,9 @@ func New(opt Options) (*Chain, error) {
 	return &Chain{
 		opt: opt, base: opt.Tip.Height, tip: opt.Tip, synced: opt.Synced, commit: opt.Commit.Ref, nacked: opt.Nacked,
 		durable: Report{opt.Synced, opt.Tip},
-		bodies:  map[block.Hash]*block.Block{}, executed: map[block.Hash]bool{}, asked: map[block.Hash]bool{},
-		now: opt.Now,
+		bodies:  map[block.Hash]*block.Block{}, executed: map[block.Hash]bool{}, failed: map[block.Hash]core.Instant{}, asked: map[block.Hash]bool{},
+		fetchBad: map[core.NodeID]core.Instant{},
+		now:      opt.Now,
 	}, nil
 }
 
@@ -321,10 +327,18 @@ func (c *Chain) forgetBody(h block.Hash) {
 	}
 }
 
-// exec asks the executor for a verdict on b unless it has given one or is at it.
+// exec asks the executor for a verdict on b unless it has given one or is at it. That a root cannot be reproduced is
+// believed for a while only.
 func (c *Chain) exec(b *block.Block) (verdict, known bool) {
-	if v, ok := c.executed[b.Hash()]; ok {
-		return v, true
+	if c.executed[b.Hash()] {
+		return true, true
+	}
+	if at, bad := c.failed[b.Hash()]; bad {
+		if c.now.SinceMin(at) < 2*c.opt.MinElection {
+			return false, true
+		}
+		// The fault may have been here, and passed.
+		delete(c.failed, b.Hash())
 	}
 	if !c.asked[b.Hash()] {
 		c.asked[b.Hash()] = true

@@ -82,7 +82,11 @@ func (c *Chain) stepProp(m Message) {
 func (c *Chain) Executed(now core.Instant, hash block.Hash, ok bool) {
 	c.now = now
 	delete(c.asked, hash)
-	c.executed[hash] = ok
+	if ok {
+		c.executed[hash] = true
+	} else {
+		c.failed[hash] = now
+	}
 	c.advance()
 	c.plan()
 	c.ack()
@@ -93,8 +97,8 @@ func (c *Chain) Executed(now core.Instant, hash block.Hash, ok bool) {
 func (c *Chain) advance() {
 	for len(c.pend) > 0 {
 		b := c.pend[0]
-		verdict, known := c.executed[b.Hash()]
-		if !known {
+		verdict := c.executed[b.Hash()]
+		if _, bad := c.failed[b.Hash()]; !verdict && !bad {
 			return
 		}
 		if !c.broken(FaultNoRecheck) && (c.synced != c.st.Term || c.st.Role == core.RoleLeader || c.nacked == c.st.Term) {
