@@ -12,13 +12,13 @@
 //
 // # States
 //
-//	            no heartbeat within minET..2 minET          majority would vote
-//	 follower ────────────────────────────────▶ pre-candidate ─────────────────▶ candidate ◀──┐
-//	   ▲  ▲ ▲                                      │      ▲                        │   │      │ TimeoutNow of the
-//	   │  │ └───────── leader heard ───────────────┘      └──── no majority ───────┘   │      │ leader (a handover)
-//	   │  └──────────── leader heard, higher term ─────────────────────────────────────┤      │ skips the pre-vote
-//	   │                                                             majority voted    ▼      │
-//	   └── higher term, no majority answers, store failed ◀────── leader ◀── takeover done ── leader (taking)
+//	           no heartbeat within minET..2 minET          majority would vote
+//	follower ────────────────────────────────▶ pre-candidate ─────────────────▶ candidate ◀──┐
+//	  ▲  ▲ ▲                                      │      ▲                        │   │      │ TimeoutNow of the
+//	  │  │ └───────── leader heard ───────────────┘      └──── no majority ───────┘   │      │ leader (a handover)
+//	  │  └──────────── leader heard, higher term ─────────────────────────────────────┤      │ skips the pre-vote
+//	  │                                                             majority voted    ▼      │
+//	  └── higher term, no majority answers, store failed ◀────── leader ◀── takeover done ── leader (taking)
 //
 // A learner follows and answers, and campaigns only once a configuration makes it a voter.
 //
