@@ -1,0 +1,270 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/baton-ha/baton/blockstore"
+	"github.com/baton-ha/baton/blockstore/block"
+	"github.com/baton-ha/baton/node/api"
+	"github.com/baton-ha/baton/node/api/wire"
+	"github.com/baton-ha/baton/node/chain"
+	"github.com/baton-ha/baton/raftify/core"
+)
+
+func TestNewRefusesWhatDoesNotFit(t *testing.T) {
+	other := testKey(201)
+	for _, tt := range []struct {
+		name string
+		tune func(*Config)
+		want error
+	}{
+		{"processor key of another chain", func(c *Config) { c.ProcessorKey = other }, ErrWrongKey},
+		{"other genesis", func(c *Config) {
+			g := *c.Genesis
+			g.ChainID = "other"
+			c.Genesis = &g
+		}, ErrWrongChain},
+		{"bad genesis", func(c *Config) {
+			g := *c.Genesis
+			g.ChainID = ""
+			c.Genesis = &g
+		}, chain.ErrBadGenesis},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			c := newCluster(t, 1, nil)
+			c.start(0)
+			c.leader()
+			c.stop(0)
+			cfg := c.cfgs[0]
+			tt.tune(&cfg)
+			if n, err := New(cfg); !errors.Is(err, tt.want) {
+				if err == nil {
+					_ = n.Close()
+				}
+				t.Fatalf("error %v, want %v", err, tt.want)
+			}
+		})
+	}
+	t.Run("folder in use", func(t *testing.T) {
+		c := newCluster(t, 1, nil)
+		c.start(0)
+		if _, err := New(c.cfgs[0]); !errors.Is(err, blockstore.ErrInUse) || !strings.Contains(err.Error(), c.cfgs[0].DataDir) {
+			t.Fatalf("error %v, want %v and the folder", err, blockstore.ErrInUse)
+		}
+	})
+}
+
+func wantAPIError(t *testing.T, err error, status int, code wire.Code) *api.Error {
+	t.Helper()
+	var ae *api.Error
+	if !errors.As(err, &ae) || ae.Status != status || ae.Code != code {
+		t.Fatalf("error %v, want %d %s", err, status, code)
+	}
+	return ae
+}
+
+// Every node gives the same final answers, whichever leads.
+func TestRefusalsAreFinalOnEveryNode(t *testing.T) {
+	c := newCluster(t, 3, nil)
+	c.startAll()
+	c.leader()
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	first := c.transfer(0, 0, pub(c.users[1]), "5")
+	want, err := c.nodes[0].Submit(ctx, first)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, n := range c.nodes {
+		if got, err := n.Submit(ctx, first); err != nil || got != want {
+			t.Errorf("node%d: the same transaction again: %+v %v, want %+v", i+1, got, err, want)
+		}
+		_, err := n.Submit(ctx, c.transfer(0, 0, pub(c.users[2]), "6"))
+		if ae := wantAPIError(t, err, 409, wire.CodeBadNonce); ae.ExpectedNonce == nil || *ae.ExpectedNonce != 1 {
+			t.Errorf("node%d: expected nonce %v, want 1", i+1, ae.ExpectedNonce)
+		}
+		_, err = n.Submit(ctx, c.transfer(0, 1, pub(c.users[2]), "99999999"))
+		wantAPIError(t, err, 422, wire.CodeRejected)
+		_, err = n.Submit(ctx, c.transfer(0, 7, pub(c.users[2]), "1"))
+		if ae := wantAPIError(t, err, 409, wire.CodeBadNonce); *ae.ExpectedNonce != 1 {
+			t.Errorf("node%d: a nonce too far ahead: expected nonce %d, want 1", i+1, *ae.ExpectedNonce)
+		}
+		bad := *c.transfer(0, 1, pub(c.users[2]), "1")
+		bad.Signature[3] ^= 1
+		_, err = n.Submit(ctx, &bad)
+		wantAPIError(t, err, 401, wire.CodeBadSignature)
+		acc, err := n.Account(ctx, pub(c.users[1]), false)
+		if err != nil || acc.Balances["native"] != "1000005" {
+			t.Errorf("node%d: %+v %v", i+1, acc, err)
+		}
+	}
+	if blocks := c.settled(); len(blocks) != 2 {
+		t.Errorf("%d blocks, want genesis and one: refusals enter no block", len(blocks))
+	}
+}
+
+// Transactions of one account that arrive in the wrong order wait for each other.
+func TestNoncesAheadWait(t *testing.T) {
+	c := newCluster(t, 3, nil)
+	c.startAll()
+	c.leader()
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	errs := make(chan error, 3)
+	for _, nonce := range []uint64{2, 1, 0} {
+		go func() {
+			_, err := c.nodes[nonce].Submit(ctx, c.transfer(0, nonce, pub(c.users[1]), "1"))
+			errs <- err
+		}()
+	}
+	for range 3 {
+		if err := <-errs; err != nil {
+			t.Error(err)
+		}
+	}
+	c.settled()
+}
+
+// A node that was away catches up block by block, from whoever has them, and executes none that it had.
+func TestReturningNodeCatchesUp(t *testing.T) {
+	c := newCluster(t, 3, nil)
+	c.startAll()
+	lead := c.leader()
+	away := (lead + 1) % 3
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	send := func(from, to uint64) {
+		t.Helper()
+		for nonce := from; nonce < to; nonce++ {
+			if _, err := c.nodes[lead].Submit(ctx, c.transfer(0, nonce, pub(c.users[1]), "1")); err != nil {
+				t.Fatalf("nonce %d: %v", nonce, err)
+			}
+		}
+	}
+	send(0, 30)
+	c.settled()
+	c.stop(away)
+	send(30, 700) // far more than the leader keeps in memory
+	c.start(away)
+	c.settled()
+	c.until("the node is ready", func() bool { return c.nodes[away].Ready() == nil })
+	// It serves and leads as well as the others.
+	if err := c.nodes[lead].LeaderTransfer(ctx, c.cfgs[away].ID); err != nil {
+		t.Fatal(err)
+	}
+	c.until("it leads", func() bool { return c.nodes[away].Leading() })
+	lead = away
+	send(700, 710)
+	c.settled()
+}
+
+// A leader that is stopped hands over; the clients' transactions go on, and nothing is lost when all stop at once.
+func TestHandoverOnStop(t *testing.T) {
+	c := newCluster(t, 3, nil)
+	c.startAll()
+	lead := c.leader()
+	term := c.nodes[lead].Status().Term
+	other := (lead + 1) % 3
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	receipts := map[block.Hash]api.Receipt{}
+	send := func(nonce uint64) {
+		t.Helper()
+		tx := c.transfer(0, nonce, pub(c.users[1]), "1")
+		r, err := c.nodes[other].Submit(ctx, tx)
+		if err != nil {
+			t.Fatalf("nonce %d: %v", nonce, err)
+		}
+		receipts[tx.Hash()] = r
+	}
+	send(0)
+	c.stop(lead)
+	send(1)
+	if s := c.nodes[other].Status(); s.Term != term+1 {
+		t.Errorf("term %d after the handover, want %d: it took more than one election", s.Term, term+1)
+	}
+	c.start(lead)
+	send(2)
+	checkReceipts(t, c.settled(), receipts)
+	c.stopAll()
+	c.startAll()
+	c.leader()
+	checkReceipts(t, c.settled(), receipts)
+	send(3)
+}
+
+// The minority can neither decide nor read; the majority goes on.
+func TestMinorityServesNothingNew(t *testing.T) {
+	c := newCluster(t, 3, func(cfg *Config) {
+		cfg.Limits.PendingFor = 3 * time.Second
+	})
+	c.startAll()
+	lead := c.leader()
+	a, b := (lead+1)%3, (lead+2)%3
+	c.stop(a)
+	c.stop(b)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	c.until("the leader without a majority steps down", func() bool { return !c.nodes[lead].Leading() })
+	_, err := c.nodes[lead].Account(ctx, pub(c.users[0]), false)
+	wantAPIError(t, err, 503, wire.CodeNoLeader)
+	if _, err := c.nodes[lead].Account(ctx, pub(c.users[0]), true); err != nil {
+		t.Errorf("a local read needs no leader: %v", err)
+	}
+	tx := c.transfer(0, 0, pub(c.users[1]), "1")
+	if _, err = c.nodes[lead].Submit(ctx, tx); err == nil {
+		t.Fatal("a minority answered a transaction")
+	}
+	if c.nodes[lead].Ready() == nil {
+		t.Error("a node without a leader says that it is ready")
+	}
+	c.start(a)
+	c.leader()
+	if _, err := c.nodes[a].Submit(ctx, tx); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// A failed fsync ends the node; nothing is answered after it (R24).
+func TestStoreFailureStopsTheNode(t *testing.T) {
+	c := newCluster(t, 1, nil)
+	c.start(0)
+	c.leader()
+	n := c.nodes[0]
+	c.nodes[0] = nil
+	want := errors.New("disk on fire")
+	n.fail(want)
+	select {
+	case err := <-n.done:
+		if !errors.Is(err, want) {
+			t.Fatalf("Run returned %v", err)
+		}
+	case <-time.After(patience):
+		t.Fatal("Run does not end")
+	}
+	if n.Leading() {
+		t.Error("a failed node leads")
+	}
+}
+
+// A folder whose marker says that it was a member never founds another cluster (R26).
+func TestEmptyFolderOfAMemberDoesNotBootstrap(t *testing.T) {
+	c := newCluster(t, 1, nil)
+	c.start(0)
+	c.leader()
+	c.until("the marker is written", c.nodes[0].marked)
+	c.stop(0)
+	c.cfgs[0].DataDir = filepath.Join(c.dir, "fresh")
+	c.start(0)
+	ended := make(chan struct{})
+	time.AfterFunc(10*c.cfgs[0].Raftify.Timings().MinElection, func() { close(ended) })
+	<-ended
+	if s := c.nodes[0].raft.Status(); s.Cfg.Key != (core.CfgKey{}) || c.nodes[0].Leading() {
+		t.Fatalf("a member with an empty folder founded a cluster: %+v", s.Cfg)
+	}
+}
