@@ -17,6 +17,7 @@ type metrics struct {
 	dropped   prometheus.Counter
 	malformed prometheus.Counter
 	alarms    prometheus.Counter
+	elected   prometheus.Counter
 }
 
 func newMetrics(n *Node) *metrics {
@@ -30,6 +31,7 @@ func newMetrics(n *Node) *metrics {
 		dropped:   counter("peer_messages_dropped_total", "Chain messages that a peer's queue had no room for."),
 		malformed: counter("peer_messages_malformed_total", "Messages of peers that could not be decoded."),
 		alarms:    counter("alarms_total", "Events that an operator must look at; see the log."),
+		elected:   counter("elections_won_total", "Elections that this node won since its start."),
 		latency: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Namespace: "baton", Name: "submit_seconds", Help: "Time from a client's transaction to its final answer.",
 			Buckets: prometheus.ExponentialBuckets(0.0005, 2, 16),
@@ -38,7 +40,7 @@ func newMetrics(n *Node) *metrics {
 	gauge := func(name, help string, read func() float64) prometheus.Collector {
 		return prometheus.NewGaugeFunc(prometheus.GaugeOpts{Namespace: "baton", Name: name, Help: help}, read)
 	}
-	m.reg.MustRegister(m.blocks, m.txs, m.latency, m.dropped, m.malformed, m.alarms,
+	m.reg.MustRegister(m.blocks, m.txs, m.latency, m.dropped, m.malformed, m.alarms, m.elected,
 		gauge("term", "Election term.", func() float64 { return float64(n.view.Load().term) }),
 		gauge("leading", "1 while this node leads under a valid lease.", func() float64 {
 			if n.raft.Leading() {

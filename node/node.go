@@ -300,14 +300,13 @@ func (n *Node) serve(ctx context.Context) error {
 	return nil
 }
 
-const (
-	handoverTimeout = 3 * time.Second
-	drainTimeout    = 3 * time.Second
-)
+// drainTimeout is how long a stopping node lets requests finish.
+const drainTimeout = 3 * time.Second
 
 // shutdown stops the parts from the outside in. With handover it gives up leadership first, while everything works.
 func (n *Node) shutdown(handover bool) error {
-	ctx, cancel := context.WithTimeout(context.Background(), handoverTimeout)
+	// A handover takes milliseconds; who is not replaced within an election timeout will not be.
+	ctx, cancel := context.WithTimeout(context.Background(), 5*n.cfg.Raftify.Timings().MinElection)
 	defer cancel()
 	if handover && n.view.Load().leading && n.view.Load().members > 1 {
 		if err := n.raft.Transfer(ctx, ""); err != nil {
@@ -341,12 +340,36 @@ func (n *Node) Close() error {
 	return errors.Join(n.raft.Close(), n.link.Close(), n.store.Close())
 }
 
+// electionEvent lets an operator follow an election in this node's log, whatever raftify itself may log.
 func (n *Node) electionEvent(e core.Event) {
+	log := n.log.With().Uint64("term", uint64(e.Term)).Logger()
 	switch e.Kind {
 	case core.EventBootstrapped:
 		n.mark()
+		log.Info().Uint64("config", e.Cfg.Ver).Msg("first configuration of the cluster adopted")
 	case core.EventAlarm:
 		n.metrics.alarms.Inc()
+		log.Error().Msg(e.Detail)
+	case core.EventTerm:
+		log.Debug().Str("why", e.Detail).Msg("new term")
+	case core.EventRole:
+		log.Info().Str("role", e.Role.String()).Str("why", e.Detail).Msg("role")
+	case core.EventElected:
+		n.metrics.elected.Inc()
+		log.Info().Msg("elected by a majority, taking over")
+	case core.EventStepDown:
+		log.Warn().Str("why", e.Detail).Msg("stepping down")
+	case core.EventLeader:
+		log.Info().Str("leader", string(e.Peer)).Msg("leader")
+	case core.EventVoteGranted:
+		log.Info().Str("to", string(e.Peer)).Msg("vote granted")
+	case core.EventVoteRefused:
+		log.Debug().Str("to", string(e.Peer)).Str("why", e.Detail).Msg("vote refused")
+	case core.EventTransfer:
+		log.Info().Str("peer", string(e.Peer)).Str("what", e.Detail).Msg("handover")
+	case core.EventConfig:
+		log.Info().Uint64("config", e.Cfg.Ver).Msg("configuration")
+	case core.EventLeading, core.EventRound: // the chain's takeover says the first; the second is each read's
 	}
 }
 
