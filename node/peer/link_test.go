@@ -210,6 +210,29 @@ func TestReconnectAfterRestartOnTheSamePort(t *testing.T) {
 	}
 }
 
+// A peer that is back shows it by dialling: nobody sits out his wait then.
+func TestIncomingConnectionEndsTheWait(t *testing.T) {
+	nodes := cluster(t, 2, func(i int, cfg *Config) {
+		if i == 0 {
+			cfg.BackoffMin, cfg.BackoffMax = time.Hour, time.Hour
+		}
+	})
+	a, b := nodes[0], nodes[1]
+	if err := b.Close(); err != nil {
+		t.Fatal(err)
+	}
+	a.Start()
+	eventually(t, "both dial loops wait", func() bool { return a.logs.count("no connection to peer") == 2 })
+	cfg := b.cfg
+	cfg.Listen, cfg.Peers = b.Addr().String(), []Peer{a.asPeer()}
+	b = newNode(t, cfg)
+	b.Start()
+	recv(t, a.up)
+	if got, err := a.Request(ctxFor(t), "node2", 1, []byte("x")); err != nil || string(got) != "node1:x" {
+		t.Fatalf("%q, %v", got, err)
+	}
+}
+
 func TestSilentNetworkIsNoticed(t *testing.T) {
 	nodes := cluster(t, 2, func(_ int, cfg *Config) { cfg.IdleTimeout = 200 * time.Millisecond })
 	a, b := nodes[0], nodes[1]

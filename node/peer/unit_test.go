@@ -125,6 +125,7 @@ func TestQueueBoundsAndOrder(t *testing.T) {
 	if err := q.pushWait(ctx, messageFrame(1, nil)); !errors.Is(err, context.Canceled) {
 		t.Fatal(err)
 	}
+	q.space = nil // nobody waits on it any more; it shows below that somebody does again
 	pushed := make(chan error)
 	go func() { pushed <- q.pushWait(t.Context(), messageFrame(10, nil)) }()
 	eventually(t, "the producer waits", func() bool { q.mu.Lock(); defer q.mu.Unlock(); return q.space != nil })
