@@ -153,10 +153,10 @@ func TestEventsResume(t *testing.T) {
 func TestEventsHeartbeatAndLimit(t *testing.T) {
 	b := newBackend(0)
 	base := serve(t, b, func(c *api.Config) {
-		c.Heartbeat = 20 * time.Millisecond
+		c.Heartbeat = 60 * time.Millisecond
 		c.MaxStreams = 1
 		// Shorter than the stream lives: it must not end with them.
-		c.HeaderTimeout, c.BodyTimeout, c.WriteTimeout = 50*time.Millisecond, 50*time.Millisecond, 50*time.Millisecond
+		c.HeaderTimeout, c.BodyTimeout, c.WriteTimeout = 400*time.Millisecond, 400*time.Millisecond, 400*time.Millisecond
 	})
 	r := openEvents(t, base+"/v1/events", "")
 	r.chunk()

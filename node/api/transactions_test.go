@@ -109,10 +109,11 @@ func TestSubmitTimeout(t *testing.T) {
 
 // Consensus may take longer than the time for the request and for the answer.
 func TestSubmitOutlivesRequestDeadlines(t *testing.T) {
+	t.Parallel()
 	b := newBackend(0)
 	b.submit = func(ctx context.Context, tx *block.Tx) (api.Receipt, error) {
 		select {
-		case <-time.After(400 * time.Millisecond):
+		case <-time.After(time.Second):
 			return api.Receipt{Hash: tx.Hash()}, nil
 		case <-ctx.Done():
 			return api.Receipt{}, ctx.Err()
@@ -120,14 +121,14 @@ func TestSubmitOutlivesRequestDeadlines(t *testing.T) {
 	}
 	b.account = func(ctx context.Context, _ [32]byte, _ bool) (api.Account, error) {
 		select {
-		case <-time.After(400 * time.Millisecond):
+		case <-time.After(time.Second):
 			return api.Account{}, nil
 		case <-ctx.Done():
 			return api.Account{}, ctx.Err()
 		}
 	}
 	base := serve(t, b, func(c *api.Config) {
-		c.HeaderTimeout, c.BodyTimeout, c.WriteTimeout = 100*time.Millisecond, 100*time.Millisecond, 100*time.Millisecond
+		c.HeaderTimeout, c.BodyTimeout, c.WriteTimeout = 400*time.Millisecond, 400*time.Millisecond, 400*time.Millisecond
 	})
 	if a := do(t, "POST", base+"/v1/transactions", requestOf(t, block.SignTx(userKey, []byte("{}")))); a.status != 200 {
 		t.Errorf("submit: %d %s", a.status, a.body)
@@ -205,8 +206,9 @@ func TestSubmitTooLarge(t *testing.T) {
 
 // A client that does not send what it announced is answered, and its connection ended.
 func TestSlowBody(t *testing.T) {
+	t.Parallel()
 	base := serve(t, newBackend(0), func(c *api.Config) {
-		c.HeaderTimeout, c.BodyTimeout = 100*time.Millisecond, 100*time.Millisecond
+		c.HeaderTimeout, c.BodyTimeout = 400*time.Millisecond, 400*time.Millisecond
 	})
 	conn := dial(t, base)
 	fmt.Fprintf(conn, "POST /v1/transactions HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{")
