@@ -2,6 +2,7 @@ package nodetest
 
 import (
 	"fmt"
+	"math"
 
 	"github.com/baton-ha/baton/blockstore/block"
 	"github.com/baton-ha/baton/node/replication"
@@ -28,6 +29,7 @@ type Checker struct {
 	takeTerms []core.Term // keys of takes, in the order of the takeovers
 	reports   map[core.Term]replication.Report
 	committed []block.Hash // by height
+	decidedIn []core.Term  // by height: the lowest term whose leader counted its commit
 	signed    map[block.Height]block.Hash
 	applied   map[string]block.Height
 	configs   map[core.CfgKey]core.ClusterID
@@ -61,6 +63,7 @@ func NewChecker(genesis *block.Block) *Checker {
 		takes:     map[core.Term]replication.Ref{},
 		reports:   map[core.Term]replication.Report{},
 		committed: []block.Hash{genesis.Hash()},
+		decidedIn: []core.Term{0},
 		signed:    map[block.Height]block.Hash{},
 		applied:   map[string]block.Height{},
 		configs:   map[core.CfgKey]core.ClusterID{},
@@ -239,8 +242,10 @@ func (c *Checker) Takeover(id core.NodeID, t core.Term, take replication.Ref, be
 	}
 	c.takes[t] = take
 	c.takeTerms = append(c.takeTerms, t)
-	top := block.Height(len(c.committed) - 1)
-	for h := top; h > 0; h-- {
+	for h := block.Height(len(c.committed) - 1); h > 0; h-- {
+		if c.decidedIn[h] >= t {
+			continue // a node that stood still finishes the takeover of an old term late
+		}
 		at, ok := c.at(take, h)
 		if ok && at.Hash == c.committed[h] {
 			break
@@ -260,10 +265,17 @@ func (c *Checker) Committed(id core.NodeID, ref replication.Ref, cterm core.Term
 	if take, ok := c.takes[cterm]; !ok || h < take.Height {
 		c.fail("I9: %s commits %v with a certificate of term %d, whose takeover is at %v (%v)", id, ref, cterm, take, ok)
 	}
-	if int(h) < len(c.committed) {
+	if int(h) < len(c.committed) && c.decidedIn[h] <= cterm {
 		return
 	}
 	c.decide(ref)
+	if int(h) >= len(c.committed) {
+		return
+	}
+	for ; h > 0 && c.decidedIn[h] > cterm; h-- {
+		c.decidedIn[h] = cterm
+	}
+	h = ref.Height
 	for _, t := range c.takeTerms {
 		if t <= cterm {
 			continue
@@ -304,6 +316,7 @@ func (c *Checker) decide(ref replication.Ref) {
 	for i := len(rev) - 1; i >= 0; i-- {
 		b := rev[i]
 		c.committed = append(c.committed, b.Hash())
+		c.decidedIn = append(c.decidedIn, math.MaxUint64)
 		if c.Valid != nil && !c.Valid(b) {
 			c.fail("I17: state root of committed block %d/%x is wrong", b.Header.Height, hash4(b))
 		}

@@ -124,7 +124,8 @@ type disk struct {
 	queue   []*record
 	loose   []loose // applied without an fsync, lost by a crash
 	busy    bool
-	hanging func() // the fsync that hangs
+	flushes int    // numbers fsyncs
+	finish  func() // ends the fsync under way; nil: none
 	fault   diskFault
 	// ghost: an fsync failed and was tried again, which "worked". Nothing written since survives a crash (schedule 16).
 	ghost *image
@@ -166,7 +167,7 @@ func (d *disk) crash(keep int) (lost int, err error) {
 	if d.ghost != nil {
 		d.im = *d.ghost
 	}
-	d.queue, d.loose, d.busy, d.hanging, d.ghost = nil, nil, false, nil, nil
+	d.queue, d.loose, d.busy, d.finish, d.ghost = nil, nil, false, nil, nil
 	return lost, nil
 }
 

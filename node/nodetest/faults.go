@@ -153,7 +153,7 @@ func (s *sim) apply(f fault) {
 		}
 		n.clk.step(s.now, by)
 	case faultSlowDisk:
-		n.disk.fault.latency = s.jitter(int64(s.tm.MinElection) * int64(1+s.rng.IntN(4)))
+		n.disk.fault.latency = s.rng.Int64N(3 * int64(s.tm.MinElection))
 		s.after(4*d, func() { n.disk.fault.latency = s.set.fsync })
 	case faultHungDisk:
 		n.disk.fault.hung = true
@@ -184,9 +184,8 @@ func (s *sim) wrongRoots(n *node, d int64) {
 
 func (n *node) unhang() {
 	n.disk.fault.hung = false
-	if fn := n.disk.hanging; fn != nil {
-		n.disk.hanging = nil
-		n.s.after(ms, fn)
+	if n.disk.finish != nil {
+		n.s.after(ms, n.disk.finish)
 	}
 }
 

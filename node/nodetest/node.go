@@ -391,16 +391,19 @@ func (n *node) flush() {
 	for _, r := range d.queue {
 		sync = sync || !r.noSync()
 	}
-	done := func() {
-		if gen == n.gen {
+	d.flushes++
+	number := d.flushes
+	d.finish = func() {
+		if gen == n.gen && number == d.flushes && d.busy {
+			d.finish = nil
 			n.flushed(k, sync)
 		}
 	}
+	done := d.finish
 	switch {
 	case !sync:
 		n.s.after(ms/50, done)
 	case d.fault.hung:
-		d.hanging = done
 	default:
 		n.s.after(n.s.jitter(d.fault.latency), done)
 	}

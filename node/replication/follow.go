@@ -133,6 +133,26 @@ func (c *Chain) nack(ref Ref) {
 	c.event(Event{Kind: EventNacked, Ref: ref, Peer: c.st.Leader})
 }
 
+// sendNack tells the leader of the durable refusal. It is said again and again while the leader is heard: a leader that
+// never learns of it steps down with the block in its chain, where nobody may drop it any more.
+func (c *Chain) sendNack() {
+	c.nackDue = false
+	if c.st.Leader != "" && c.st.Leader != c.opt.ID && c.nacked == c.st.Term && c.nackRef != (Ref{}) && !c.nackPending() {
+		c.nackAt = c.now
+		c.send(c.st.Leader, Message{Type: MsgNack, Ref: c.nackRef})
+	}
+}
+
+// nackPending reports whether the refusal is not durable yet.
+func (c *Chain) nackPending() bool {
+	for _, w := range c.writes {
+		if w.nack != nil {
+			return true
+		}
+	}
+	return false
+}
+
 // ack tells the leader how much of its chain is durable here: only what is, only in the term that it is labelled
 // with, never after a nack.
 func (c *Chain) ack() {

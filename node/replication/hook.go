@@ -134,6 +134,9 @@ func (c *Chain) LeaderHeartbeat(now core.Instant, from core.NodeID, term core.Te
 	}
 	c.plan()
 	c.ack()
+	if now.SinceMin(c.nackAt) >= c.opt.MinElection/2 {
+		c.sendNack()
+	}
 }
 
 // announced notes a commit that the leader of term counted.
@@ -188,23 +191,20 @@ func (c *Chain) TransferReady(id core.NodeID) bool {
 // Durable says that write seq, and all before it, survived an fsync (a NoSync write: was applied).
 func (c *Chain) Durable(now core.Instant, seq uint64) {
 	c.now = now
-	var nacks []Ref
 	for len(c.writes) > 0 && c.writes[0].seq <= seq {
 		w := c.writes[0]
 		c.writes = c.writes[1:]
 		c.durable = w.report
 		if w.nack != nil {
-			nacks = append(nacks, *w.nack)
+			c.nackRef, c.nackDue = *w.nack, true
 		}
 		if t := c.taking; t != nil && w.seq == t.writing {
 			t.chain = true
 			c.cmd(core.CmdProgress, t.term)
 		}
 	}
-	for _, r := range nacks {
-		if c.st.Leader != "" && c.nacked == c.st.Term {
-			c.send(c.st.Leader, Message{Type: MsgNack, Ref: r})
-		}
+	if c.nackDue {
+		c.sendNack()
 	}
 	c.tryLead()
 	if c.leading {

@@ -175,8 +175,10 @@ func (c *Chain) stepNack(m Message) {
 	if !c.leading || !c.has(m.Ref) {
 		return
 	}
-	c.nacks[m.From] = m.Ref
-	c.alarm("%s cannot reproduce block %v of this leader", m.From, m.Ref)
+	if c.nacks[m.From] != m.Ref {
+		c.nacks[m.From] = m.Ref
+		c.alarm("%s cannot reproduce block %v of this leader", m.From, m.Ref)
+	}
 	voters := c.st.Cfg.Voters()
 	var hs []block.Height
 	for _, id := range voters {
