@@ -51,7 +51,8 @@ func Open(path string) (*Node, error) {
 	return n, nil
 }
 
-// CheckProcessorKey checks that n signs with the key that genesis names.
+// CheckProcessorKey checks that n signs with the key that genesis names. With a chain in data_dir it is the chain that
+// names the key, and the node that checks it; an error of that kind is worth this one's words.
 func (n *Node) CheckProcessorKey() error {
 	if got := PublicKey(n.ProcessorKey); !bytes.Equal(got, n.Genesis.Processor.PublicKey[:]) {
 		return fmt.Errorf("key file %s: its public key is %x, but processor.public_key in %s is %s",

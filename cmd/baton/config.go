@@ -1,6 +1,8 @@
 package main
 
 import (
+	"os"
+
 	"github.com/spf13/cobra"
 
 	"github.com/baton-ha/baton/config"
@@ -37,13 +39,17 @@ func newConfigCheckCmd() *cobra.Command {
 	return cmd
 }
 
-// openNode loads a config with its files and checks all of them.
+// openNode loads a config with its files and checks all of them. Where there is no chain yet, the processor key has to
+// be genesis's.
 func openNode(file string) (*config.Node, error) {
 	n, err := config.Open(file)
 	if err != nil {
 		return nil, err
 	}
-	return n, n.CheckProcessorKey()
+	if entries, err := os.ReadDir(n.Config.Paths().DataDir); err != nil || len(entries) == 0 {
+		return n, n.CheckProcessorKey()
+	}
+	return n, nil
 }
 
 func addConfig(cmd *cobra.Command, file *string) {

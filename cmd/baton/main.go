@@ -15,6 +15,7 @@ import (
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop) // a second signal ends the process at once
 	code := execute(ctx, os.Args[1:], os.Stdout, os.Stderr)
 	stop()
 	os.Exit(code)
@@ -45,7 +46,7 @@ func newRoot() *cobra.Command {
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	root.AddCommand(
-		newInitCmd(), newStatusCmd(), newVersionCmd(),
+		newInitCmd(), newRunCmd(), newStatusCmd(), newVersionCmd(),
 		group("config", "Look at configuration files", newConfigCheckCmd()),
 		group("key", "Make and look at keys", newKeyNewCmd(), newKeyShowCmd()),
 		group("tx", "Send transactions", newTxTransferCmd(), newTxSendCmd()),

@@ -67,6 +67,7 @@ func final(t *testing.T) func(w http.ResponseWriter, tx *block.Tx) {
 func refusal(t *testing.T, status int, code wire.Code, message string) func(w http.ResponseWriter, tx *block.Tx) {
 	t.Helper()
 	return func(w http.ResponseWriter, _ *block.Tx) {
+		w.Header().Set("Retry-After", "60")
 		reply(t, w, status, (&wire.Error{Code: code, Message: message}).Body())
 	}
 }
@@ -153,10 +154,11 @@ func TestTransferRefusals(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			node := &fakeNode{t: t, answer: tt.answer}
-			mustHave(t, refused(t, args(serve(t, node.serve), "--timeout", "300ms")...), tt.want...)
+			mustHave(t, refused(t, args(serve(t, node.serve), "--timeout", "2s")...), tt.want...)
 		})
 	}
 	url := closedURL()
-	mustHave(t, refused(t, args(url, "--timeout", "200ms")...), url)
+	mustHave(t, refused(t, args(url, "--timeout", "1s")...), url)
 }

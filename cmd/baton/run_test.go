@@ -1,0 +1,207 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"github.com/baton-ha/baton/config"
+)
+
+// freePorts finds n ports in a row on loopback of which none is in use, TCP or UDP.
+func freePorts(t *testing.T, n int) int {
+	t.Helper()
+	for range 100 {
+		var lc net.ListenConfig
+		l, err := lc.Listen(t.Context(), "tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		base := l.Addr().(*net.TCPAddr).Port
+		_ = l.Close()
+		if base+n < 65535 && allFree(t.Context(), base, n) {
+			return base
+		}
+	}
+	t.Fatal("no free ports")
+	return 0
+}
+
+func allFree(ctx context.Context, base, n int) bool {
+	var lc net.ListenConfig
+	for port := base; port < base+n; port++ {
+		addr := fmt.Sprintf("127.0.0.1:%d", port)
+		l, err := lc.Listen(ctx, "tcp", addr)
+		if err != nil {
+			return false
+		}
+		_ = l.Close()
+		p, err := lc.ListenPacket(ctx, "udp", addr)
+		if err != nil {
+			return false
+		}
+		_ = p.Close()
+	}
+	return true
+}
+
+// running is a `baton run` under way in this process.
+type running struct {
+	stop   context.CancelFunc
+	code   chan int
+	stderr bytes.Buffer // read it after wait
+}
+
+func start(t *testing.T, configFile string) *running {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	r := &running{stop: cancel, code: make(chan int, 1)}
+	go func() { r.code <- execute(ctx, []string{"run", "--config", configFile}, &bytes.Buffer{}, &r.stderr) }()
+	t.Cleanup(cancel)
+	return r
+}
+
+// wait stops the node and returns its exit status and what it logged.
+func (r *running) wait(t *testing.T) (code int, stderr string) {
+	t.Helper()
+	r.stop()
+	select {
+	case code := <-r.code:
+		return code, r.stderr.String()
+	case <-time.After(time.Minute):
+		t.Fatal("the node does not stop")
+		return 0, ""
+	}
+}
+
+func TestRunServesUntilItIsStopped(t *testing.T) {
+	me := filepath.Join(t.TempDir(), "me.json")
+	pub := strings.TrimSpace(good(t, "key", "new", "--out", me))
+	base := freePorts(t, 3)
+	dir, conf := cluster(t, "--nodes", "1", "--base-port", fmt.Sprint(base), "--fund", pub+"=100")
+	url := fmt.Sprintf("http://127.0.0.1:%d", base+2)
+
+	node := start(t, conf)
+	transfer := []string{"tx", "transfer", "--api", url, "--key", me, "--to", receiver, "--amount", "30"}
+	mustHave(t, good(t, transfer...), "block 1") // waits for the node to start
+	mustHave(t, good(t, "status", "--config", conf), "* node1", "height 1", "lag 0")
+	mustHave(t, good(t, "leader", "show", "--config", conf), "node1 leads")
+	mustHave(t, good(t, "block", "show", "latest", "--config", conf), "(verified)", receiver)
+
+	// The same folder cannot be used twice, and says so on one line.
+	mustHave(t, refused(t, "run", "--config", conf), filepath.Join(dir, "node1/data"), "in use")
+	code, log := node.wait(t)
+	if code != 0 || strings.Contains(log, "baton:") {
+		t.Errorf("status %d, log:\n%s", code, log)
+	}
+	mustHave(t, good(t, "block", "verify", "--config", conf), "1 signed", "1 transactions")
+
+	// It goes on where it stopped: 70 are left.
+	node = start(t, conf)
+	mustHave(t, refused(t, append(transfer[:len(transfer)-1:len(transfer)-1], "71")...), "rejected")
+	mustHave(t, good(t, append(transfer[:len(transfer)-1:len(transfer)-1], "70")...), "block 2")
+	if code, log := node.wait(t); code != 0 {
+		t.Errorf("status %d, log:\n%s", code, log)
+	}
+
+	t.Run("folder of another chain", func(t *testing.T) {
+		_, other := cluster(t, "--nodes", "1", "--base-port", fmt.Sprint(base))
+		t.Setenv("BATON_DATA_DIR", filepath.Join(dir, "node1/data"))
+		mustHave(t, refused(t, "run", "--config", other), filepath.Join(dir, "node1/data"), "another chain")
+	})
+	t.Run("key that is not the chain's", func(t *testing.T) {
+		path := filepath.Join(dir, "node1/keys/processor.json")
+		if err := os.Remove(path); err != nil {
+			t.Fatal(err)
+		}
+		good(t, "key", "new", "--out", path)
+		mustHave(t, refused(t, "run", "--config", conf), path, "genesis.json")
+	})
+}
+
+func TestRunRefusesOnOneLine(t *testing.T) {
+	dir, conf := cluster(t)
+	mustHave(t, refused(t, "run", "--config", filepath.Join(dir, "none.json")), "none.json", "baton init")
+	if err := replace(conf, `"performance": 1`, `"performance": "fast"`); err != nil {
+		t.Fatal(err)
+	}
+	mustHave(t, refused(t, "run", "--config", conf), "raftify.performance", "whole number")
+}
+
+func TestNodeConfigTakesEverySetting(t *testing.T) {
+	dir, _ := cluster(t, "--hosts", "10.0.0.1,10.0.0.2,10.0.0.3")
+	t.Setenv("BATON_TIMING_HEARTBEAT", "10ms")
+	t.Setenv("BATON_PEER_ADVERTISE", "192.0.2.2:9999")
+	t.Setenv("BATON_LIMITS_OPEN_READS", "77")
+	t.Setenv("BATON_LIMITS_BLOCK_TXS", "78")
+	t.Setenv("BATON_LIMITS_MEMPOOL_TXS", "79")
+	t.Setenv("BATON_LIMITS_PEER_QUEUE", "80")
+	files, err := config.Open(filepath.Join(dir, "node2", "config.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg, err := nodeConfig(files, zerolog.Nop())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for what, err := range map[string]error{
+		"raftify": cfg.Raftify.Validate(), "peer": cfg.Peer.Validate(), "api": cfg.API.Validate(), "limits": cfg.Limits.Validate(),
+	} {
+		if err != nil {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	if cfg.ID != "node2" || cfg.DataDir != filepath.Join(dir, "node2/data") || cfg.StateDir != filepath.Join(dir, "node2") {
+		t.Errorf("id %s, data %s, state %s", cfg.ID, cfg.DataDir, cfg.StateDir)
+	}
+	r := cfg.Raftify
+	if r.ID != "node2" || r.BindAddr != "10.0.0.2" || r.BindPort != 7000 || r.Expect != 3 || r.MaxNodes != 3 || len(r.Encrypt) != 32 ||
+		r.Peers[2].ID != "node3" || r.Peers[2].Addr != "10.0.0.3:7000" || r.Timings().Heartbeat != 10*time.Millisecond ||
+		r.KickAfter != 10*time.Minute {
+		t.Errorf("raftify = %+v", r)
+	}
+	if cfg.Peer.Listen != "10.0.0.2:7001" || cfg.Peer.Peers[0].Addr != "10.0.0.1:7001" ||
+		cfg.Peer.Peers[1].Addr != "192.0.2.2:9999" || cfg.Peer.QueueFrames != 80 {
+		t.Errorf("peer = %+v", cfg.Peer)
+	}
+	if cfg.API.Listen != "10.0.0.2:7002" || cfg.API.MaxReads != 77 || cfg.Limits.MaxBlockTxs != 78 || cfg.Limits.Pool.MaxTxs != 79 {
+		t.Errorf("api = %+v, limits = %+v", cfg.API, cfg.Limits)
+	}
+}
+
+func TestLogger(t *testing.T) {
+	var out bytes.Buffer
+	held := &holdingWriter{to: &out}
+	log := newLogger(held, config.Log{Level: "info", Format: "json"})
+	log.Debug().Msg("not wanted")
+	log.Info().Int("height", 3).Msg("first")
+	if out.Len() > 0 {
+		t.Errorf("written before it was released: %s", out.String())
+	}
+	if err := held.release(); err != nil {
+		t.Fatal(err)
+	}
+	log.Warn().Msg("second")
+	lines := strings.Split(strings.TrimSpace(out.String()), "\n")
+	if len(lines) != 2 {
+		t.Fatalf("logged %q", lines)
+	}
+	mustHave(t, lines[0], `"height":3`, `"message":"first"`, `"time":"`)
+	mustHave(t, lines[1], `"level":"warn"`)
+
+	out.Reset()
+	console := newLogger(&out, config.Log{Level: "debug", Format: "console"})
+	console.Info().Str("part", "x").Msg("hello")
+	mustHave(t, out.String(), "INF hello part=x")
+	if stamp, _, _ := strings.Cut(out.String(), " "); len(stamp) != len("2026-01-02T15:04:05.000Z") {
+		t.Errorf("time is %q", stamp)
+	}
+}
