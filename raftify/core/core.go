@@ -74,6 +74,8 @@ type pendingHS struct {
 type seen struct {
 	inc           Inc
 	boot, session uint64
+	// The start before it: its messages may still turn up, which is no reason for an alarm.
+	oldBoot, oldSession uint64
 }
 
 type sentHB struct {
@@ -160,7 +162,7 @@ func New(opt Options) (*Core, error) {
 	if opt.Hook == nil {
 		opt.Hook = &nopHook{}
 	}
-	if opt.State.Vote.Kind == 0 {
+	if opt.State.Vote.Kind == 0 { // a new folder
 		opt.State.Vote.Kind = VoteNone
 	}
 	c := &Core{

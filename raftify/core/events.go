@@ -16,7 +16,7 @@ const (
 	EventConfig                            // another configuration was adopted or installed
 	EventVoteGranted                       // durable vote for Peer
 	EventVoteRefused                       // Detail says why
-	EventAlarm                             // something that an operator must look at; Detail
+	EventAlarm                             // something that an operator must look at; Detail. With Peer: its start number Seq is odd
 	EventRound                             // heartbeat round Seq was acknowledged by a majority (reads, PROTOCOL R20)
 	EventBootstrapped                      // the first configuration was adopted
 	EventTransfer                          // a handover began; Peer

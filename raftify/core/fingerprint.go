@@ -48,7 +48,7 @@ func (c *Core) Fingerprint(now Instant) [16]byte {
 		s := c.seen[id]
 		f.id(id)
 		f.bytes(s.inc[:])
-		f.num(s.boot, s.session)
+		f.num(s.boot, s.session, s.oldBoot, s.oldSession)
 	}
 	f.role(c)
 	f.boot(&c.boot, c.hs.Cfg.Key.Ver > 0)

@@ -109,11 +109,15 @@ func (c *Core) judge(now Instant, h Header, cfg *Config, answer bool) error {
 		last = seen{inc: h.Inc}
 	}
 	if h.Boot < last.boot || h.Boot == last.boot && h.Session != last.session {
-		c.alarm("%s sent boot %d after boot %d, or two processes share its folder: cloned or restored data folder?",
-			h.From, h.Boot, last.boot)
+		if h.Boot != last.oldBoot || h.Session != last.oldSession {
+			c.event(Event{Kind: EventAlarm, Peer: h.From, Seq: h.Boot, Detail: fmt.Sprintf("%s sent boot %d after boot %d, "+
+				"or two processes share its folder: cloned or restored data folder?", h.From, h.Boot, last.boot)})
+		}
 		return dropped("boot %d of %s after %d", h.Boot, h.From, last.boot)
 	}
-	c.seen[h.From] = seen{h.Inc, h.Boot, h.Session}
+	if h.Boot > last.boot {
+		c.seen[h.From] = seen{h.Inc, h.Boot, h.Session, last.boot, last.session}
+	}
 	return nil
 }
 

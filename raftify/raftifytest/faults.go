@@ -1,0 +1,284 @@
+package raftifytest
+
+import (
+	"math"
+	"time"
+
+	"github.com/baton-ha/baton/raftify/core"
+)
+
+// Faults are the rates, in events a second of true time for the whole cluster, at which things go wrong.
+type Faults struct {
+	Crash, CrashAll, Pause, Suspend, StepClock float64
+	SlowDisk, HangDisk                         float64
+	Partition, OneWay, Isolate, Chain, Mend    float64
+	Transfer, Suspect, Read                    float64
+}
+
+// DrawFaults draws rates: many are zero in any one run, so that each fault is also seen without the others.
+func DrawFaults(r *Rand) Faults {
+	rate := func(lo, hi float64) float64 {
+		if r.Chance(0.5) {
+			return 0
+		}
+		return lo * math.Pow(hi/lo, r.Float64())
+	}
+	return Faults{
+		Crash: rate(0.1, 3), CrashAll: rate(0.05, 0.3), Pause: rate(0.1, 3), Suspend: rate(0.1, 2), StepClock: rate(0.1, 2),
+		SlowDisk: rate(0.1, 1), HangDisk: rate(0.1, 1),
+		Partition: rate(0.1, 2), OneWay: rate(0.1, 4), Isolate: rate(0.1, 2), Chain: rate(0.1, 1), Mend: rate(0.3, 3),
+		Transfer: rate(0.1, 5), Suspect: rate(0.1, 10), Read: rate(1, 20),
+	}
+}
+
+// DrawNet draws the rates of a network.
+func DrawNet(r *Rand) NetRates {
+	some := func(p float64) float64 {
+		if r.Chance(0.5) {
+			return 0
+		}
+		return p * r.Float64()
+	}
+	lo := r.Between(0, 10*time.Millisecond)
+	return NetRates{
+		Loss: some(0.2), Dup: some(0.1), MinDelay: lo, MaxDelay: lo + r.Between(0, 30*time.Millisecond),
+		Slow: some(0.1), MaxSlow: r.Between(50*time.Millisecond, 2*time.Second), Keep: some(1),
+	}
+}
+
+// DrawDisk draws the rates of a disk.
+func DrawDisk(r *Rand) DiskRates {
+	lo := r.Between(0, 5*time.Millisecond)
+	d := DiskRates{Min: lo, Max: lo + r.Between(0, 20*time.Millisecond), MaxSlow: r.Between(50*time.Millisecond, time.Second)}
+	if r.Chance(0.5) {
+		d.Slow = 0.1 * r.Float64()
+	}
+	return d
+}
+
+// Inject lets faults come at random until true time until. Whatever a fault broke for a while is repaired in its own
+// time, also later than that; Settle repairs the rest.
+func (c *Cluster) Inject(f Faults, until time.Duration) {
+	r := c.Rand
+	every := func(rate float64, do func()) {
+		if rate <= 0 {
+			return
+		}
+		var next func()
+		next = func() {
+			if c.now < until {
+				do()
+				c.After(r.Every(rate), next)
+			}
+		}
+		c.After(r.Every(rate), next)
+	}
+	anyone := func() *Node { return c.nodes[r.IntN(len(c.nodes))] }
+	// Half of the faults aim at the leader, where they hurt.
+	victim := func() *Node {
+		if id := c.Leader(); id != "" && r.Chance(0.5) {
+			return c.Node(id)
+		}
+		return anyone()
+	}
+	crash := func(n *Node) {
+		c.Crash(n.ID)
+		c.After(r.Between(time.Millisecond, time.Second), func() { c.Start(n.ID) })
+	}
+	every(f.Crash, func() { crash(victim()) })
+	every(f.CrashAll, func() {
+		for _, n := range c.nodes {
+			crash(n)
+		}
+	})
+	every(f.Pause, func() {
+		n := victim()
+		c.Pause(n.ID)
+		c.After(r.Between(time.Millisecond, time.Second), func() { c.Resume(n.ID) })
+	})
+	every(f.Suspend, func() { // the whole machine sleeps
+		n := victim()
+		c.Pause(n.ID)
+		n.Clock.Suspend(c.now, true)
+		c.After(r.Between(time.Millisecond, 2*time.Second), func() {
+			n.Clock.Suspend(c.now, false)
+			c.Resume(n.ID)
+		})
+	})
+	every(f.StepClock, func() { victim().Clock.StepReal(c.now, r.Between(-time.Hour, time.Hour)) })
+	every(f.SlowDisk, func() {
+		n, was := victim(), c.cfg.Disk
+		n.Disk.Rates = DiskRates{Min: was.Max, Max: was.Max + r.Between(0, 5*c.timing.MinElection)}
+		c.After(r.Between(0, 5*time.Second), func() { n.Disk.Rates = was })
+	})
+	every(f.HangDisk, func() {
+		n := victim()
+		n.Disk.Hang(c.now, true)
+		c.After(r.Between(0, 3*time.Second), func() { n.Disk.Hang(c.now, false) })
+	})
+	c.cutters(f, every, anyone, victim)
+	every(f.Transfer, func() {
+		to := core.NodeID("")
+		if r.Chance(0.7) {
+			to = anyone().ID
+		}
+		c.Do(c.Leader(), func(k *core.Core, now core.Instant) { _ = k.Transfer(now, to) })
+	})
+	every(f.Suspect, func() {
+		c.Do(anyone().ID, func(k *core.Core, now core.Instant) {
+			before := k.Status().Role
+			k.Suspect(now, k.Status().Leader)
+			if before != k.Status().Role {
+				c.Count["suspected"]++
+			}
+		})
+	})
+	every(f.Read, func() { c.AskRound(anyone().ID) })
+}
+
+// cutters are the faults of links.
+func (c *Cluster) cutters(f Faults, every func(float64, func()), anyone, victim func() *Node) {
+	r := c.Rand
+	cut := func(a, b core.NodeID, both bool) {
+		c.trace("link %s -> %s is cut (both ways: %v)", a, b, both)
+		c.Net.Cut(a, b)
+		if both {
+			c.Net.Cut(b, a)
+		}
+		if r.Chance(0.7) {
+			c.After(r.Between(time.Millisecond, 2*time.Second), func() {
+				c.Net.Mend(c.now, a, b)
+				c.Net.Mend(c.now, b, a)
+			})
+		}
+	}
+	every(f.Partition, func() { // two groups
+		side := map[core.NodeID]bool{}
+		for _, n := range c.nodes {
+			side[n.ID] = r.Chance(0.5)
+		}
+		for i, a := range c.nodes {
+			for _, b := range c.nodes[:i] {
+				if side[a.ID] != side[b.ID] {
+					cut(a.ID, b.ID, true)
+				}
+			}
+		}
+	})
+	every(f.OneWay, func() {
+		if a, b := victim(), anyone(); a != b {
+			cut(a.ID, b.ID, false)
+		}
+	})
+	every(f.Isolate, func() { // deaf, mute, or both
+		n := victim()
+		in, out := r.Chance(0.6), r.Chance(0.6)
+		for _, m := range c.nodes {
+			if m != n && in {
+				cut(m.ID, n.ID, false)
+			}
+			if m != n && out {
+				cut(n.ID, m.ID, false)
+			}
+		}
+	})
+	every(f.Chain, func() { // each reaches its neighbours only
+		p := r.Perm(len(c.nodes))
+		for i := range p {
+			for j := range i - 1 {
+				cut(c.nodes[p[i]].ID, c.nodes[p[j]].ID, true)
+			}
+		}
+	})
+	every(f.Mend, func() { c.Net.Heal(c.now) })
+}
+
+// Settle ends the faults and heals a majority around one node, the hub: its nodes run, with good clocks and disks, and
+// the hub reaches each of them both ways; some links between the others may stay cut, and the nodes outside are down
+// or hear and are heard at random. It then demands a leader with a valid lease within 10 MinElection (I14), and that
+// no election follows in as much time again.
+func (c *Cluster) Settle() error {
+	c.actions = nil
+	voters := c.voters()
+	r := c.Rand
+	r.Shuffle(len(voters), func(i, j int) { voters[i], voters[j] = voters[j], voters[i] })
+	quorum := map[core.NodeID]bool{}
+	for _, id := range voters[:len(voters)/2+1+r.IntN(len(voters)-len(voters)/2)] {
+		quorum[id] = true
+	}
+	hub, star := voters[0], r.Chance(0.5)
+	c.trace("a majority is healed around %s: %v, star: %v", hub, voters[:len(quorum)], star)
+	c.Net.Heal(c.now)
+	c.Net.Rates.Loss, c.Net.Rates.Slow, c.Net.Rates.Dup = 0, 0, 0
+	c.Net.Rates.MaxDelay = min(c.Net.Rates.MaxDelay, c.timing.MinElection/10)
+	for i, a := range c.nodes {
+		c.repair(a)
+		switch {
+		case quorum[a.ID]:
+			c.Start(a.ID)
+		case r.Chance(0.3):
+			c.Crash(a.ID)
+		}
+		for _, b := range c.nodes[:i] {
+			switch in := quorum[a.ID] && quorum[b.ID]; {
+			case in && (!star || a.ID == hub || b.ID == hub):
+			case in:
+				c.Net.CutBoth(a.ID, b.ID)
+			default:
+				if one := r.IntN(4); one > 0 {
+					if one&1 > 0 {
+						c.Net.Cut(a.ID, b.ID)
+					}
+					if one&2 > 0 {
+						c.Net.Cut(b.ID, a.ID)
+					}
+				}
+			}
+		}
+	}
+	from, limit := c.now, 10*c.timing.MinElection
+	if err := c.Run(limit); err != nil {
+		return err
+	}
+	if c.Holder() == "" {
+		c.Checker.Fail(c.now, "I14", "no leader %v after %s could reach a majority", c.now-from, hub)
+		return c.Err()
+	}
+	c.trace("%s leads", c.Holder())
+	before := c.elected
+	if err := c.Run(limit); err != nil {
+		return err
+	}
+	if c.elected != before {
+		c.Checker.Fail(c.now, "I14", "%d elections in a healed majority", c.elected-before)
+	}
+	return c.Err()
+}
+
+// voters returns the voters of the newest configuration that any node has and that can come back, sorted by id.
+func (c *Cluster) voters() []core.NodeID {
+	var newest core.Config
+	for _, n := range c.nodes {
+		if n.durable.Cfg.Key.Ver > 0 && n.durable.Cfg.Key.Compare(newest.Key) >= 0 {
+			newest = n.durable.Cfg
+		}
+	}
+	if newest.Key.Ver > 0 {
+		return newest.Voters()
+	}
+	var all []core.NodeID
+	for i, n := range c.nodes {
+		if c.cfg.Expect == 0 || i < c.cfg.Expect {
+			all = append(all, n.ID)
+		}
+	}
+	return all
+}
+
+// repair ends what faults did to a node and its disk and clock.
+func (c *Cluster) repair(n *Node) {
+	n.Disk.Rates = DiskRates{Min: min(c.cfg.Disk.Min, 10*time.Millisecond), Max: min(c.cfg.Disk.Max, 10*time.Millisecond)}
+	n.Disk.Hang(c.now, false)
+	n.Clock.Suspend(c.now, false)
+	c.Resume(n.ID)
+}

@@ -1,0 +1,5 @@
+//go:build !race
+
+package raftifytest_test
+
+const defaultSeeds = 500
