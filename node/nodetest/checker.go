@@ -201,6 +201,9 @@ func (c *Checker) ack(n *history, m replication.Message) {
 		c.fail("I7: %s acknowledges %v in term %d, whose takeover is not done", m.From, m.Ref, m.Term)
 		return
 	}
+	if h, ok := c.proposed[termHeight{m.Term, m.Ref.Height}]; ok && h != m.Ref.Hash || !ok && m.Ref.Height > take.Height {
+		c.fail("I7: %s acknowledges %v in term %d, whose leader never proposed it", m.From, m.Ref, m.Term)
+	}
 	if !n.firstAck[m.Term] {
 		n.firstAck[m.Term] = true
 		if at, ok := c.at(m.Ref, take.Height); !ok || at != take {

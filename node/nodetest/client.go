@@ -32,7 +32,11 @@ func (c *client) submit(nonce uint64) {
 	if nonce < c.done {
 		return
 	}
-	n := s.nodes[s.rng.IntN(len(s.nodes))]
+	nodes := s.nodes
+	if s.serving != nil {
+		nodes = s.serving // clients find out who answers
+	}
+	n := nodes[s.rng.IntN(len(nodes))]
 	s.after(s.jitter(ms), func() {
 		n.do(func(now core.Instant) { n.accept(now, purse{c.account, nonce}) })
 	})

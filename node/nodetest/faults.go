@@ -1,8 +1,10 @@
 package nodetest
 
 import (
+	"slices"
 	"time"
 
+	"github.com/baton-ha/baton/blockstore/block"
 	"github.com/baton-ha/baton/raftify/core"
 )
 
@@ -262,6 +264,7 @@ func (s *sim) heal() []*node {
 	for _, n := range q {
 		n.mend()
 	}
+	s.serving = q
 	for _, a := range q {
 		for _, b := range q {
 			if a != b {
@@ -298,12 +301,17 @@ func (n *node) mend() {
 	n.revive()
 }
 
-// wrongBlocks reports whether a durable chain holds a block with a wrong state root: the other voters can live only
+// wrongBlocks reports whether a chain holds a block with a wrong state root: the other voters can live only
 // with a majority that does not need this node (R13).
 func (s *sim) wrongBlocks() bool {
 	for _, n := range s.nodes {
 		for _, b := range n.disk.im.blocks {
 			if !s.led.valid[b.hash] {
+				return true
+			}
+		}
+		for _, r := range n.disk.queue {
+			if r.w != nil && slices.ContainsFunc(r.w.Append, func(b *block.Block) bool { return !s.led.valid[b.Hash()] }) {
 				return true
 			}
 		}

@@ -76,7 +76,7 @@ func (n *node) start() {
 	n.up, n.paused = true, false
 	n.queued = replication.Report{Synced: im.synced, Tip: im.tip()}
 	n.cert, n.signed, n.signer = im.commit, im.signer.Height, replication.Ref{}
-	n.exec = executor{damaged: n.exec.damaged && n.exec.sticky, sticky: n.exec.sticky, known: map[block.Hash]bool{}}
+	n.exec = executor{slow: n.exec.slow, damaged: n.exec.damaged && n.exec.sticky, sticky: n.exec.sticky, known: map[block.Hash]bool{}}
 	n.building, n.rounds, n.waits, n.inbox = false, nil, nil, nil
 	n.timeouts = map[uint64]bool{}
 	if s.opt.OnStart != nil {
@@ -346,11 +346,7 @@ func (n *node) chainEvent(now core.Instant, e replication.Event) {
 	case replication.EventTakeover:
 		s.chk.Takeover(n.id, e.CTerm, e.Ref, n.before)
 	case replication.EventCommitted:
-		before := s.decided()
 		s.chk.Committed(n.id, e.Ref, e.CTerm)
-		if s.decided() > before {
-			s.decidedAt = s.now
-		}
 		n.sign(e.Ref)
 		n.finalize()
 	case replication.EventTip:

@@ -24,6 +24,7 @@ type glueFault string
 
 const (
 	glueRetryFsync glueFault = "R24: a failed fsync is tried again"
+	glueAnyRoot    glueFault = "R8: state roots are not compared"
 	glueOwnCommit  glueFault = "R20: a follower reads its own commit"
 )
 

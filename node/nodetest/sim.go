@@ -33,9 +33,8 @@ type sim struct {
 	cluster core.ClusterID
 	count   counters
 	set     settings
-	broken  string // first violation
-	// transferTo is asked for a handover of leadership by the nemesis.
-	decidedAt int64 // true time of the newest decision
+	broken  string  // first violation
+	serving []*node // nodes that clients turn to, nil: all
 }
 
 func newSim(seed uint64, opt Options) *sim {

@@ -17,7 +17,11 @@ func (c *Chain) Address(h core.Header, m *Message) bool {
 // anybody; everything else only when the election core admits its header, in the same step.
 func Deliver(now core.Instant, el *core.Core, ch *Chain, m Message) {
 	if m.Type == MsgCommitted {
-		ch.Committed(now, m.CTerm, m.Ref)
+		cterm := m.CTerm
+		if ch.broken(FaultWrongCTerm) {
+			cterm = m.Term
+		}
+		ch.Committed(now, cterm, m.Ref)
 	} else if el.Admit(now, m.Header, m.FromLeader()) {
 		ch.Step(now, m)
 	}

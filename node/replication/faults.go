@@ -14,7 +14,7 @@ const (
 	FaultCountHolders  Fault = "R10-holders"  // holding a block counts as acknowledging it
 	FaultSelfAckEarly  Fault = "R10-self"     // the leader counts itself before its own fsync
 	FaultBlindCommit   Fault = "R11-blind"    // commit is set for whatever block has the height
-	FaultWrongCTerm    Fault = "R11-cterm"    // certificates carry the block's term
+	FaultWrongCTerm    Fault = "R11-cterm"    // a certificate is taken for one of the term of the message that brings it
 	FaultNoNackCut     Fault = "R13-cut"      // a refused block is never dropped
 	FaultNoWatchdog    Fault = "R19-watchdog" // a leader that cannot commit stays
 	FaultReadOldCommit Fault = "R20-take"     // a new leader reads below its takeover

@@ -144,15 +144,9 @@ func (c *Chain) tryCommit() {
 	if h > c.commit.Height {
 		c.certify(CommitRecord{Ref: c.termCommit, CTerm: c.st.Term, From: c.take.Height})
 	}
-	cterm := c.st.Term
-	if c.broken(FaultWrongCTerm) {
-		if e, ok := c.ownBlock(h); ok {
-			cterm = core.Term(e.Header.Term)
-		}
-	}
 	for _, m := range c.st.Cfg.Members {
 		if m.ID != c.opt.ID {
-			c.send(m.ID, Message{Type: MsgCommitted, Ref: c.termCommit, CTerm: cterm})
+			c.send(m.ID, Message{Type: MsgCommitted, Ref: c.termCommit, CTerm: c.st.Term})
 		}
 	}
 	if c.Room() {
@@ -161,9 +155,7 @@ func (c *Chain) tryCommit() {
 }
 
 // BlockAt returns the own block at h if it is in memory; otherwise it is in the store.
-func (c *Chain) BlockAt(h block.Height) (*block.Block, bool) { return c.ownBlock(h) }
-
-func (c *Chain) ownBlock(h block.Height) (*block.Block, bool) {
+func (c *Chain) BlockAt(h block.Height) (*block.Block, bool) {
 	if h <= c.base || h > c.tip.Height || c.own[h-c.base-1].blk == nil {
 		return nil, false
 	}
