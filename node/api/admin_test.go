@@ -45,7 +45,7 @@ func admin(t *testing.T, dir, method, path, body string) answer {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer resp.Body.Close()
+	defer func() { _ = resp.Body.Close() }()
 	data, err := io.ReadAll(resp.Body)
 	if err != nil {
 		t.Fatal(err)
@@ -134,7 +134,7 @@ func TestAdminStaleSocket(t *testing.T) {
 		t.Fatal(err)
 	}
 	l.(*net.UnixListener).SetUnlinkOnClose(false)
-	l.Close() // as a killed process leaves it
+	_ = l.Close() // as a killed process leaves it
 	if _, err := api.DialAdmin(t.Context(), dir); !errors.Is(err, api.ErrNoAdmin) {
 		t.Errorf("stale socket: %v", err)
 	}

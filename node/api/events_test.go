@@ -39,7 +39,7 @@ func openEvents(t *testing.T, url, lastID string) *eventReader {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { resp.Body.Close() })
+	t.Cleanup(func() { _ = resp.Body.Close() })
 	if resp.StatusCode != 200 || resp.Header.Get("Content-Type") != "text/event-stream" {
 		data, err := io.ReadAll(resp.Body)
 		t.Fatalf("%d %s %v", resp.StatusCode, data, err)
@@ -166,7 +166,7 @@ func TestEventsHeartbeatAndLimit(t *testing.T) {
 		}
 	}
 	wantError(t, "second stream", do(t, "GET", base+"/v1/events", ""), 429, "overloaded")
-	r.body.Close()
+	_ = r.body.Close()
 	for { // its slot becomes free again, within the test's time
 		req, err := http.NewRequestWithContext(t.Context(), "GET", base+"/v1/events", nil)
 		if err != nil {
@@ -176,7 +176,7 @@ func TestEventsHeartbeatAndLimit(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		resp.Body.Close()
+		_ = resp.Body.Close()
 		if resp.StatusCode == 200 {
 			return
 		}
@@ -188,7 +188,7 @@ func TestEventsSlowReader(t *testing.T) {
 	b := newBackend(0)
 	base := serve(t, b, func(c *api.Config) { c.WriteTimeout = 100 * time.Millisecond })
 	conn := dial(t, base)
-	fmt.Fprintf(conn, "GET /v1/events HTTP/1.1\r\nHost: x\r\n\r\n")
+	say(t, conn, "GET /v1/events HTTP/1.1\r\nHost: x\r\n\r\n")
 	wait(t, b.subscribed)
 	e := api.Event{TxFailed: &wire.TxFailedEvent{Message: strings.Repeat("x", 1<<20)}}
 	for range 1000 {

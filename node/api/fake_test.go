@@ -236,7 +236,7 @@ func send(t *testing.T, req *http.Request) answer {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer resp.Body.Close()
+	defer func() { _ = resp.Body.Close() }()
 	data, err := io.ReadAll(resp.Body)
 	if err != nil {
 		t.Fatal(err)
@@ -260,7 +260,7 @@ func wantError(t *testing.T, name string, a answer, status int, code wire.Code) 
 	return body.Error
 }
 
-func requestOf(t testing.TB, tx *block.Tx) string {
+func requestOf(t *testing.T, tx *block.Tx) string {
 	t.Helper()
 	data, err := json.Marshal(wire.NewTxRequest(tx))
 	if err != nil {

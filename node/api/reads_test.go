@@ -138,7 +138,7 @@ func TestBlocksBreak(t *testing.T) {
 	base := serve(t, b, nil)
 	wantError(t, "first", do(t, "GET", base+"/v1/blocks?from=3", ""), 500, "internal")
 	conn := dial(t, base)
-	fmt.Fprintf(conn, "GET /v1/blocks HTTP/1.0\r\nHost: x\r\n\r\n")
+	say(t, conn, "GET /v1/blocks HTTP/1.0\r\nHost: x\r\n\r\n")
 	var sb strings.Builder
 	buf := make([]byte, 4096)
 	for {

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"strings"
 	"sync"
@@ -108,7 +107,7 @@ func TestPanic(t *testing.T) {
 		t.Errorf("not logged: %s", log)
 	}
 	conn := dial(t, base) // in the middle of an answer
-	fmt.Fprintf(conn, "GET /v1/blocks HTTP/1.1\r\nHost: x\r\n\r\n")
+	say(t, conn, "GET /v1/blocks HTTP/1.1\r\nHost: x\r\n\r\n")
 	data, err := io.ReadAll(conn)
 	if err != nil && !strings.Contains(err.Error(), "reset") {
 		t.Fatal(err)
@@ -127,7 +126,7 @@ func TestConnectionLimit(t *testing.T) {
 		c.MaxSubmits, c.MaxReads, c.MaxStreams, c.MaxConns = 1, 1, 1, 4
 	})
 	ask := func(conn io.ReadWriter) string {
-		fmt.Fprintf(conn, "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+		say(t, conn, "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
 		buf := make([]byte, 15)
 		if _, err := io.ReadFull(conn, buf); err != nil {
 			return err.Error()
@@ -211,7 +210,7 @@ func TestShutdownCuts(t *testing.T) {
 	s, base := start(t, b, nil)
 	conn := dial(t, base)
 	body := requestOf(t, block.SignTx(userKey, []byte("{}")))
-	fmt.Fprintf(conn, "POST /v1/transactions HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%s", len(body), body)
+	say(t, conn, "POST /v1/transactions HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%s", len(body), body)
 	<-entered
 	ctx, cancel := context.WithTimeout(context.Background(), 50*time.Millisecond)
 	defer cancel()

@@ -60,8 +60,7 @@ func (s *Server) postTransaction(w http.ResponseWriter, r *http.Request) error {
 // submitError gives the client what the backend said. Of anything that it did not classify, an ended deadline first of
 // all, nobody knows what became of the transaction.
 func (s *Server) submitError(r *http.Request, tx *block.Tx, err error) error {
-	var answer *Error
-	if errors.As(err, &answer) {
+	if answer, ok := errors.AsType[*Error](err); ok {
 		return answer
 	}
 	if r.Context().Err() != nil {

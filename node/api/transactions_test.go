@@ -211,7 +211,7 @@ func TestSlowBody(t *testing.T) {
 		c.HeaderTimeout, c.BodyTimeout = 400*time.Millisecond, 400*time.Millisecond
 	})
 	conn := dial(t, base)
-	fmt.Fprintf(conn, "POST /v1/transactions HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{")
+	say(t, conn, "POST /v1/transactions HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{")
 	resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
 	if err != nil {
 		t.Fatal(err)
@@ -224,7 +224,7 @@ func TestSlowBody(t *testing.T) {
 	wantClosed(t, conn)
 
 	conn = dial(t, base)
-	fmt.Fprintf(conn, "GET /healthz HTTP/1.1\r\nHos")
+	say(t, conn, "GET /healthz HTTP/1.1\r\nHos")
 	wantClosed(t, conn)
 }
 
@@ -310,9 +310,9 @@ func TestSubmitClientLeaves(t *testing.T) {
 	base := serve(t, b, nil)
 	conn := dial(t, base)
 	body := requestOf(t, block.SignTx(userKey, []byte("{}")))
-	fmt.Fprintf(conn, "POST /v1/transactions HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%s", len(body), body)
+	say(t, conn, "POST /v1/transactions HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%s", len(body), body)
 	<-entered
-	conn.Close()
+	_ = conn.Close()
 	wait(t, left)
 }
 
@@ -323,11 +323,19 @@ func dial(t *testing.T, base string) net.Conn {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { conn.Close() })
+	t.Cleanup(func() { _ = conn.Close() })
 	if err := conn.SetDeadline(time.Now().Add(10 * time.Second)); err != nil {
 		t.Fatal(err)
 	}
 	return conn
+}
+
+// say writes to a connection by hand.
+func say(t *testing.T, conn io.Writer, format string, args ...any) {
+	t.Helper()
+	if _, err := fmt.Fprintf(conn, format, args...); err != nil {
+		t.Error(err)
+	}
 }
 
 // wantClosed waits until the server has ended conn, within its deadline.

@@ -44,9 +44,11 @@ func TestSubmitFailover(t *testing.T) {
 		"another server": func(w http.ResponseWriter, _ *http.Request) {
 			http.Error(w, "<html>not here</html>", http.StatusNotFound)
 		},
-		"redirects": func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "http://127.0.0.1:1/", 307) },
-		"garbage":   func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "garbage") },
-		"endless":   func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(make([]byte, 2<<20)) },
+		"redirects": func(w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, "http://127.0.0.1:1/", http.StatusTemporaryRedirect)
+		},
+		"garbage": func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "garbage") },
+		"endless": func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(make([]byte, 2<<20)) },
 		"answer about another": func(w http.ResponseWriter, _ *http.Request) {
 			answer(w, 200, wire.Receipt{Hash: block.Hash{1}})
 		},

@@ -40,7 +40,7 @@ func (s *script) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	w.Header().Set("Content-Type", "text/event-stream")
-	fmt.Fprint(w, text)
+	_, _ = fmt.Fprint(w, text)
 	w.(http.Flusher).Flush()
 	if hold {
 		<-r.Context().Done()

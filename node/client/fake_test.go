@@ -53,7 +53,7 @@ func deadURL(t *testing.T) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close()
+	defer func() { _ = l.Close() }()
 	return "http://" + l.Addr().String()
 }
 
@@ -102,7 +102,7 @@ func hang(_ http.ResponseWriter, r *http.Request) {
 func die(w http.ResponseWriter, _ *http.Request) {
 	w.Header().Set("Content-Length", "300")
 	w.WriteHeader(200)
-	fmt.Fprint(w, `{"hash":"00`)
+	_, _ = fmt.Fprint(w, `{"hash":"00`)
 	w.(http.Flusher).Flush()
 	panic(http.ErrAbortHandler)
 }

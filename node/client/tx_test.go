@@ -37,12 +37,12 @@ func TestBuild(t *testing.T) {
 
 func TestBuildRefuses(t *testing.T) {
 	good := client.Transfer{To: pub(2), Amount: "5"}
-	max := "115792089237316195423570985008687907853269984665640564039457584007913129639935" // 2^256 - 1
-	if _, err := client.BuildTransfer("c", key(1), 0, client.Transfer{To: pub(2), Amount: max}); err != nil {
+	most := "115792089237316195423570985008687907853269984665640564039457584007913129639935" // 2^256 - 1
+	if _, err := client.BuildTransfer("c", key(1), 0, client.Transfer{To: pub(2), Amount: most}); err != nil {
 		t.Errorf("largest amount: %v", err)
 	}
 	for _, amount := range []string{
-		"", "0", "00", "05", "-5", "+5", "5.0", " 5", "5 ", "0x5", "1e3", "1_0", "٣", max + "0", strings.TrimSuffix(max, "5") + "6",
+		"", "0", "00", "05", "-5", "+5", "5.0", " 5", "5 ", "0x5", "1e3", "1_0", "٣", most + "0", strings.TrimSuffix(most, "5") + "6",
 	} {
 		if _, err := client.BuildTransfer("c", key(1), 0, client.Transfer{To: pub(2), Amount: amount}); !errors.Is(err, client.ErrBadMessage) {
 			t.Errorf("amount %q: %v", amount, err)
