@@ -76,7 +76,7 @@ func (n *Node) Account(ctx context.Context, pub [32]byte, local bool) (api.Accou
 	st := n.finals.state()
 	if !local {
 		var err error
-		if st, err = n.consistentState(ctx); err != nil {
+		if st, err = n.ConsistentState(ctx); err != nil {
 			return api.Account{}, err
 		}
 	}

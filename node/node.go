@@ -50,6 +50,7 @@ type Node struct {
 	// Of the owner loop.
 	ch          *replication.Chain
 	queuedFinal block.Height
+	proposed    proposals
 
 	view   atomic.Pointer[view]
 	ctx    context.Context

@@ -131,6 +131,47 @@ func checkReceipts(t *testing.T, blocks []*block.Block, receipts map[block.Hash]
 	}
 }
 
+func TestMetrics(t *testing.T) {
+	c := newCluster(t, 1, nil)
+	c.startAll()
+	c.leader()
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	if _, err := c.nodes[0].Submit(ctx, c.transfer(0, 0, pub(c.users[1]), "5")); err != nil {
+		t.Fatal(err)
+	}
+	families, err := c.nodes[0].Gatherer().Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := map[string]float64{}
+	for _, f := range families {
+		m := f.Metric[0]
+		switch {
+		case m.Gauge != nil:
+			got[f.GetName()] = m.Gauge.GetValue()
+		case m.Counter != nil:
+			got[f.GetName()] = m.Counter.GetValue()
+		case m.Histogram != nil:
+			got[f.GetName()] = float64(m.Histogram.GetSampleCount())
+		}
+	}
+	for name, want := range map[string]float64{
+		"baton_height": 1, "baton_leading": 1, "baton_term": 1, "baton_blocks_final_total": 1, "baton_ready": 1,
+		"baton_transactions_final_total": 1, "baton_submit_seconds": 1, "baton_commit_seconds": 1,
+		"baton_elections_won_total": 1, "baton_mempool_transactions": 0, "baton_pending_transactions": 0,
+	} {
+		if v, ok := got[name]; !ok || v != want {
+			t.Errorf("%s is %v (there: %v), want %v", name, v, ok, want)
+		}
+	}
+	for _, name := range []string{"baton_fsync_seconds", "baton_store_bytes_total", "baton_disk_store_bytes", "baton_lease_seconds"} {
+		if got[name] <= 0 {
+			t.Errorf("%s is %v, want more than 0", name, got[name])
+		}
+	}
+}
+
 func TestThreeNodesServeTransactions(t *testing.T) {
 	c := newCluster(t, 3, nil)
 	c.startAll()

@@ -1,6 +1,8 @@
 package node
 
 import (
+	"time"
+
 	"github.com/baton-ha/baton/blockstore"
 	"github.com/baton-ha/baton/blockstore/block"
 	"github.com/baton-ha/baton/node/replication"
@@ -119,7 +121,9 @@ func (n *Node) chainEvent(e replication.Event) {
 			n.engine.build(&target{ref: e.Ref, term: n.view.Load().term})
 		}
 	case replication.EventAppended:
-		if !n.ch.Leading() {
+		if n.ch.Leading() {
+			n.proposed.add(e.Ref.Height, time.Now())
+		} else {
 			n.engine.build(nil)
 		}
 	case replication.EventCut:
@@ -137,6 +141,27 @@ func (n *Node) chainEvent(e replication.Event) {
 	}
 }
 
+// proposals remembers when this node proposed what is not committed yet.
+type proposals []struct {
+	height block.Height
+	at     time.Time
+}
+
+func (p *proposals) add(h block.Height, at time.Time) {
+	*p = append(*p, struct {
+		height block.Height
+		at     time.Time
+	}{h, at})
+}
+
+// take forgets all up to h and calls fn with when each was proposed.
+func (p *proposals) take(h block.Height, fn func(at time.Time)) {
+	for len(*p) > 0 && (*p)[0].height <= h {
+		fn((*p)[0].at)
+		*p = (*p)[1:]
+	}
+}
+
 // committed hands newly committed blocks, with their bodies where they are in memory, to the finalizer.
 func (n *Node) committed(e replication.Event) {
 	var ts []finalTask
@@ -147,6 +172,11 @@ func (n *Node) committed(e replication.Event) {
 		}
 		ts = append(ts, t)
 	}
+	n.proposed.take(e.Ref.Height, func(at time.Time) {
+		if n.ch.Leading() {
+			n.metrics.commit.Observe(time.Since(at).Seconds())
+		}
+	})
 	n.queuedFinal = max(n.queuedFinal, e.Ref.Height)
 	n.finalizer.push(ts...)
 }

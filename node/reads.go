@@ -29,8 +29,12 @@ func (n *Node) leaderReadIndex(ctx context.Context) (block.Height, error) {
 	return h, nil
 }
 
-// consistentState returns a final state that holds everything decided before the call.
-func (n *Node) consistentState(ctx context.Context) (*chain.State, error) {
+// State returns the state after the newest final block that this node has. It may be behind what others have.
+func (n *Node) State() *chain.State { return n.finals.state() }
+
+// ConsistentState returns a final state that holds everything decided before the call, on any node: a linearizable read
+// (PROTOCOL R20). The error is the API's 503 when no leader could be reached in time.
+func (n *Node) ConsistentState(ctx context.Context) (*chain.State, error) {
 	ctx, cancel := context.WithTimeout(ctx, readWait)
 	defer cancel()
 	for {
