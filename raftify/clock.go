@@ -8,5 +8,5 @@ type Clock interface {
 	Now() core.Instant
 }
 
-// SystemClock returns the clocks of this machine. Compare only instants of one and the same Clock.
-func SystemClock() Clock { return newSystemClock() }
+// SystemClock returns the clocks of this machine. All values of it share one origin for the life of the process.
+func SystemClock() Clock { return systemClock{} }

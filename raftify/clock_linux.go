@@ -10,8 +10,6 @@ import (
 
 type systemClock struct{}
 
-func newSystemClock() systemClock { return systemClock{} }
-
 // Now reads CLOCK_MONOTONIC, CLOCK_BOOTTIME and CLOCK_REALTIME.
 func (systemClock) Now() core.Instant {
 	mono := gettime(unix.CLOCK_MONOTONIC, 0)

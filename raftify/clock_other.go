@@ -8,14 +8,15 @@ import (
 	"github.com/baton-ha/baton/raftify/core"
 )
 
-// systemClock counts from start, which gives the runtime's monotonic clock an origin.
-type systemClock struct{ start time.Time }
+// processStart gives the runtime's monotonic clock an origin that all values of systemClock share, as on Linux. It is
+// never changed.
+var processStart = time.Now()
 
-func newSystemClock() systemClock { return systemClock{start: time.Now()} }
+type systemClock struct{}
 
 // Now reads the runtime's monotonic clock, which also stands in for the boot clock, and the wall clock.
-func (s systemClock) Now() core.Instant {
+func (systemClock) Now() core.Instant {
 	now := time.Now()
-	mono := int64(now.Sub(s.start))
+	mono := int64(now.Sub(processStart))
 	return core.Instant{Mono: mono, Boot: mono, Real: now.UnixNano()}
 }
