@@ -233,6 +233,27 @@ func TestIncomingConnectionEndsTheWait(t *testing.T) {
 	}
 }
 
+// A corrected address is tried at once.
+func TestNewAddressEndsTheWait(t *testing.T) {
+	nodes := cluster(t, 2, func(_ int, cfg *Config) { cfg.BackoffMin, cfg.BackoffMax = time.Hour, time.Hour })
+	a, b := nodes[0], nodes[1]
+	if err := b.SetPeers(nil); err != nil { // b dials nobody
+		t.Fatal(err)
+	}
+	lost := b.asPeer()
+	lost.Addr = "127.0.0.1:1"
+	if err := a.SetPeers([]Peer{lost}); err != nil {
+		t.Fatal(err)
+	}
+	a.Start()
+	eventually(t, "both dial loops wait", func() bool { return a.logs.count("no connection to peer") == 2 })
+	if err := a.SetPeers([]Peer{b.asPeer()}); err != nil {
+		t.Fatal(err)
+	}
+	b.Start() // and refuses, which is enough to see
+	eventually(t, "the new address was dialled", func() bool { return b.Stats().Refused >= 2 })
+}
+
 func TestSilentNetworkIsNoticed(t *testing.T) {
 	nodes := cluster(t, 2, func(_ int, cfg *Config) { cfg.IdleTimeout = 200 * time.Millisecond })
 	a, b := nodes[0], nodes[1]
