@@ -127,6 +127,8 @@ type Core struct {
 	grants     map[NodeID]bool
 	round      uint64 // number of the current pre-vote round
 	roundStart Instant
+	yield      timer // a smaller id may go first
+	yielded    bool  // in this pre-candidacy already
 	resend     Instant
 	candTimer  timer
 	transferOf Term
@@ -381,6 +383,8 @@ func (c *Core) Tick(now Instant) {
 			c.preVoteRound(now)
 		} else if now.SinceMin(c.resend) >= c.tm.Heartbeat {
 			c.askGrants(now)
+		} else {
+			c.countGrants(now)
 		}
 	case RoleCandidate:
 		if c.candTimer.expired(now) {

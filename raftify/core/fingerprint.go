@@ -161,9 +161,11 @@ func (f printer) role(c *Core) {
 	f.follower(c.contact, c.tm.MinElection)
 	f.timer(c.timer, c.hook.CampaignDelay())
 	f.timer(c.stayOut, 0)
+	f.timer(c.yield, 0)
 	switch c.role {
 	case RoleFollower, RoleLearner:
 	case RolePreCandidate:
+		f.flag(c.yielded)
 		f.follower(c.roundStart, c.tm.MinElection)
 		f.follower(c.resend, c.tm.Heartbeat)
 		f.grants(c.grants)

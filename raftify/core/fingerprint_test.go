@@ -28,6 +28,7 @@ var notFingerprinted = map[string]string{
 	".contact.Real":         "followers do not read the wall clock",
 	".timer.start.Real":     "followers do not read the wall clock",
 	".stayOut.start.Real":   "followers do not read the wall clock",
+	".yield.start.Real":     "followers do not read the wall clock",
 	".candTimer.start.Real": "followers do not read the wall clock",
 	".resend.Real":          "followers do not read the wall clock",
 	".roundStart.Real":      "followers do not read the wall clock",

@@ -5,6 +5,7 @@ import "fmt"
 // preCampaign asks whether an election could be won (PROTOCOL R4), raising nothing.
 func (c *Core) preCampaign(now Instant) {
 	c.role = RolePreCandidate
+	c.yielded = false
 	if c.leader != "" {
 		c.leader = ""
 		c.event(Event{Kind: EventLeader})
@@ -38,9 +39,20 @@ func (c *Core) askGrants(now Instant) {
 }
 
 func (c *Core) countGrants(now Instant) {
-	if len(c.grants) >= c.hs.Cfg.Majority() {
+	if len(c.grants) >= c.hs.Cfg.Majority() && c.yield.expired(now) {
 		c.campaign(now, 0)
 	}
+}
+
+// standBack lets a smaller id that was granted a pre-vote go first. Two nodes that outlive their leader lose faith in it
+// at one instant, and would grant one another and then split the votes. It waits a moment, and once a pre-candidacy, so
+// it does not matter if that other node cannot win.
+func (c *Core) standBack(now Instant, other NodeID) {
+	if other > c.hs.ID || c.role == RolePreCandidate && c.yielded {
+		return
+	}
+	c.yielded = c.role == RolePreCandidate
+	c.yield = timer{now, 2 * c.tm.Heartbeat}
 }
 
 func (c *Core) stepPreVote(now Instant, m Message) error {
@@ -58,6 +70,7 @@ func (c *Core) stepPreVote(now Instant, m Message) error {
 		c.refused(m.From, "pre-vote while leader %q is heard", c.leader)
 	default:
 		grant = true
+		c.standBack(now, m.From)
 	}
 	c.sendDurable(m.From, Message{Type: MsgPreVoteResp, NextTerm: m.NextTerm, Seq: m.Seq, OK: grant}, false)
 	return nil

@@ -6,10 +6,17 @@ import (
 	"github.com/baton-ha/baton/raftify/core"
 )
 
-// app stands in for an application when Config.Hook is not set: a takeover is done once it is durable, and sometimes no
-// voter ever becomes ready for a handover.
+// NewApp returns a stand-in for an application: its takeover is done once it is durable, which counts as a commit as
+// well. ready is asked at each handover whether its target will ever be level; nil: it is at once.
+func NewApp(ready func() bool) core.Hook {
+	if ready == nil {
+		ready = func() bool { return true }
+	}
+	return &app{draw: ready, ready: true}
+}
+
 type app struct {
-	rand  *Rand
+	draw  func() bool
 	cmds  []core.Command
 	leads core.Term
 	ready bool
@@ -24,7 +31,7 @@ func (a *app) Report() []byte                       { return []byte("report") }
 func (a *app) Tick(core.Instant)                    {}
 func (a *app) CampaignDelay() time.Duration         { return 0 }
 func (a *app) TransferReady(core.NodeID) bool       { return a.ready }
-func (a *app) Transferring(_ core.Instant, on bool) { a.ready = on && a.rand.Chance(0.8) }
+func (a *app) Transferring(_ core.Instant, on bool) { a.ready = !on || a.draw() }
 
 func (a *app) Elected(_ core.Instant, t core.Term, _ []core.Report) {
 	a.leads = 0

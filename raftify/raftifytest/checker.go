@@ -27,6 +27,7 @@ type incTerm struct {
 
 type leadership struct {
 	id      core.NodeID
+	inc     core.Inc
 	boot    uint64
 	leading time.Duration // when its takeover was done; -1: not yet
 	over    bool
@@ -155,27 +156,27 @@ func (k *Checker) voted(at time.Duration, m core.Message, who core.NodeID) {
 }
 
 // Happened is called with each event of a node (I1, R9, I13 and alarms).
-func (k *Checker) Happened(at time.Duration, id core.NodeID, boot uint64, e core.Event) {
+func (k *Checker) Happened(at time.Duration, id core.NodeID, inc core.Inc, boot uint64, e core.Event) {
 	switch e.Kind {
 	case core.EventElected:
 		if was, ok := k.leaders[e.Term]; ok {
-			if was.id != id {
-				k.Fail(at, "I1", "%s and %s both lead term %d", was.id, id, e.Term)
+			if was.inc != inc {
+				k.Fail(at, "I1", "%s (%v) and %s (%v) both lead term %d", was.id, was.inc, id, inc, e.Term)
 			} else {
 				k.Fail(at, "R9", "%s leads term %d a second time", id, e.Term)
 			}
 		}
-		k.leaders[e.Term] = &leadership{id: id, boot: boot, leading: -1}
+		k.leaders[e.Term] = &leadership{id: id, inc: inc, boot: boot, leading: -1}
 	case core.EventLeading:
 		l, ok := k.leaders[e.Term]
-		if !ok || l.id != id || l.boot != boot || l.over {
+		if !ok || l.inc != inc || l.boot != boot || l.over {
 			k.Fail(at, "R9", "%s resumes leading term %d", id, e.Term)
 			return
 		}
 		l.leading = at
 	case core.EventStepDown:
 		for _, l := range k.leaders {
-			if l.id == id && l.boot == boot {
+			if l.inc == inc && l.boot == boot {
 				l.over = true
 			}
 		}

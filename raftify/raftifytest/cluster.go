@@ -22,8 +22,7 @@ type Config struct {
 	Disk DiskRates
 	// State, if set, is what a node's disk holds at the start.
 	State func(id core.NodeID) core.HardState
-	// Hook, if set, makes the application of a node at each of its starts. Without it each node has one whose takeover is
-	// done once it is durable.
+	// Hook, if set, makes the application of a node at each of its starts; otherwise it is NewApp(nil).
 	Hook func(id core.NodeID) core.Hook
 	// OnCore, if set, is given each core at each start, before anything else is.
 	OnCore func(c *core.Core)
@@ -208,7 +207,7 @@ func (c *Cluster) Start(id core.NodeID) {
 	}
 	n.durable.Boot++
 	n.session = c.Rand.Uint64()
-	var hook core.Hook = &app{rand: c.Rand, ready: true}
+	hook := NewApp(nil)
 	if c.cfg.Hook != nil {
 		hook = c.cfg.Hook(id)
 	}
@@ -321,7 +320,7 @@ func (c *Cluster) Do(id core.NodeID, fn func(k *core.Core, now core.Instant)) {
 		r := n.core.Ready()
 		for _, e := range r.Events {
 			c.trace("%s %v term %d %v %s %s", id, e.Kind, e.Term, e.Role, e.Peer, e.Detail)
-			c.Checker.Happened(c.now, id, n.durable.Boot, e)
+			c.Checker.Happened(c.now, id, n.durable.Inc, n.durable.Boot, e)
 			c.count(n, e)
 		}
 		if r.HardState != nil {

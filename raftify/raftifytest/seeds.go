@@ -16,6 +16,7 @@ func RunSeed(seed uint64, trace io.Writer, onCore func(*core.Core)) (*Cluster, e
 	if r.Chance(0.3) {
 		cfg.Expect = cfg.Nodes
 	}
+	cfg.Hook = func(core.NodeID) core.Hook { return NewApp(func() bool { return r.Chance(0.8) }) }
 	faults := DrawFaults(r)
 	c := NewCluster(cfg)
 	if cfg.Expect > 0 { // faults while the cluster is made, then it must be
