@@ -38,6 +38,7 @@ func (r *recent) update(cut *block.Height, oldTip block.Height, blocks []*block.
 		if len(r.blocks) == 0 {
 			r.lowest = b.Header.Height
 		}
+		r.lowest = min(r.lowest, b.Header.Height)
 		r.drop(b.Header.Height)
 		r.blocks[b.Header.Height] = b
 		r.bytes += int64(b.Size())

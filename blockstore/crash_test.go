@@ -56,7 +56,7 @@ func TestCrash(t *testing.T) {
 				}
 				seen[checkCrashed(t, crashed, acked, want, k)] = true
 			}
-			if len(seen) < 5 {
+			if step == 1 && len(seen) < 5 { // the script waits for a sync six times
 				t.Errorf("crashes left only these numbers of batches: %v", seen)
 			}
 		})
@@ -156,6 +156,41 @@ func checkCrashed(t *testing.T, disk *vfs.MemFS, acked int, want []string, k int
 	return n
 }
 
+// A crash while the folder is being made, whatever directory entries it keeps, leaves a folder that opens. Without the
+// extra sync in failstop.Create it does not.
+func TestCrashWhileCreating(t *testing.T) {
+	for seed := range uint64(20) {
+		var clones []*vfs.MemFS
+		mem := vfs.NewCrashableMem()
+		rng := rand.New(rand.NewPCG(seed, 1))
+		var mu sync.Mutex
+		fs := errorfs.Wrap(mem, errorfs.InjectorFunc(func(op errorfs.Op) error {
+			mu.Lock()
+			defer mu.Unlock()
+			if changesDisk(op) {
+				clones = append(clones, mem.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: 50, RNG: rng}))
+			}
+			return nil
+		}))
+		s, err := Open(testOptions(fs))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+		for k, disk := range clones {
+			s, err := Open(testOptions(disk))
+			if err != nil {
+				t.Fatalf("seed %d, crash before operation %d: %v", seed, k+1, err)
+			}
+			if err := s.Close(); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+}
+
 // A group of large blocks goes around Pebble's memory table; a crash treats it like any other.
 func TestCrashAfterLargeGroup(t *testing.T) {
 	mem := vfs.NewCrashableMem()
@@ -184,5 +219,21 @@ func TestCrashAfterLargeGroup(t *testing.T) {
 		if _, err := crashed.Block(h); err != nil {
 			t.Error(err)
 		}
+	}
+}
+
+// A batch with nothing in it is a barrier: it syncs what was written before without a sync.
+func TestBarrier(t *testing.T) {
+	mem := vfs.NewCrashableMem()
+	s := mustOpen(t, mem)
+	write(t, s, Batch{Append: chain(1), NoSync: true})
+	lost := mustOpen(t, mem.CrashClone(vfs.CrashCloneCfg{}))
+	if _, tip := lost.Tip(); !tip.IsZero() {
+		t.Error("a batch without sync was synced")
+	}
+	write(t, s, Batch{})
+	kept := mustOpen(t, mem.CrashClone(vfs.CrashCloneCfg{}))
+	if h, _ := kept.Tip(); h != 1 {
+		t.Errorf("tip %d after a barrier and a crash", h)
 	}
 }

@@ -1,6 +1,8 @@
 package blockstore
 
 import (
+	"strings"
+
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
 
@@ -33,8 +35,15 @@ func (f *failstop) file(file vfs.File, err error) (vfs.File, error) {
 	return &failstopFile{File: file, fs: f}, nil
 }
 
+// Create also syncs the folder when it makes a manifest. Pebble points its marker to a new manifest before it syncs the
+// folder, once for both; a crash that keeps the marker's entry and not the manifest's would leave a folder that nobody
+// can open.
 func (f *failstop) Create(name string, c vfs.DiskWriteCategory) (vfs.File, error) {
-	return f.file(f.FS.Create(name, c))
+	file, err := f.file(f.FS.Create(name, c))
+	if strings.HasPrefix(f.PathBase(name), "MANIFEST-") {
+		f.check(syncFolder(f.FS, f.PathDir(name)))
+	}
+	return file, err
 }
 
 func (f *failstop) OpenReadWrite(name string, c vfs.DiskWriteCategory, opts ...vfs.OpenOption) (vfs.File, error) {
