@@ -159,7 +159,7 @@ func checkCrashed(t *testing.T, disk *vfs.MemFS, acked int, want []string, k int
 // A crash while the folder is being made, whatever directory entries it keeps, leaves a folder that opens. Without the
 // extra sync in failstop.Create it does not.
 func TestCrashWhileCreating(t *testing.T) {
-	for seed := range uint64(20) {
+	for seed := range uint64(6) { // 5 is the one that found it
 		var clones []*vfs.MemFS
 		mem := vfs.NewCrashableMem()
 		rng := rand.New(rand.NewPCG(seed, 1))
