@@ -268,3 +268,56 @@ func TestEmptyFolderOfAMemberDoesNotBootstrap(t *testing.T) {
 		t.Fatalf("a member with an empty folder founded a cluster: %+v", s.Cfg)
 	}
 }
+
+// drifting is the ledger with a bug that only one machine has.
+type drifting struct{ chain.Ledger }
+
+func (d drifting) Execute(ctx *chain.Context, m chain.Message) error {
+	if err := d.Ledger.Execute(ctx, m); err != nil {
+		return err
+	}
+	return ctx.Set([]byte("bug"), []byte{1})
+}
+
+// A processor that reaches another state says so, acknowledges nothing and cannot keep the lead; the others go on
+// (R13).
+func TestProcessorWithAnotherStateIsOverruled(t *testing.T) {
+	c := newCluster(t, 3, func(cfg *Config) {
+		if cfg.ID == "node3" {
+			cfg.Apps = []chain.App{drifting{}}
+		}
+	})
+	c.startAll()
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	// Have it lead first: its block is refused by both others.
+	if lead := c.leader(); lead != 2 {
+		if err := c.nodes[lead].LeaderTransfer(ctx, "node3"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c.until("the faulty node leads", func() bool { return c.nodes[2].Leading() })
+	for nonce := range uint64(5) {
+		r, err := c.nodes[nonce%2].Submit(ctx, c.transfer(0, nonce, pub(c.users[1]), "1"))
+		if err != nil {
+			t.Fatalf("nonce %d: %v", nonce, err)
+		}
+		if r.Height != block.Height(nonce+1) {
+			t.Errorf("nonce %d at height %d", nonce, r.Height)
+		}
+	}
+	if c.nodes[2].Latest(ctx) != 0 {
+		t.Errorf("the faulty node has final block %d, whose state it cannot have", c.nodes[2].Latest(ctx))
+	}
+	families, err := c.nodes[2].Gatherer().Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range families {
+		if f.GetName() == "baton_alarms_total" && f.Metric[0].Counter.GetValue() == 0 {
+			t.Error("the faulty node raised no alarm")
+		}
+	}
+	c.stop(2)
+	c.settled()
+}
