@@ -60,8 +60,9 @@ lint: ## golangci-lint at the version of scripts/lint/go.mod
 fmt: ## format the tree as the linter wants it
 	$(LINT) fmt $(LINTARGS) ./...
 
-bench: ## Go benchmarks of all packages
-	$(GO) test -run '^$$' -bench . -benchmem ./...
+bench: build ## against a peer on hashicorp/raft, one run, ratios; flags in BENCHFLAGS, such as --rounds 10
+	$(GO) -C scripts/bench build -o ../../bin/bench .
+	bin/bench --baton bin/baton $(BENCHFLAGS)
 
 clean: ## remove what these targets made
 	rm -rf bin dist

@@ -1,0 +1,21 @@
+// Command bench compares baton with a peer in one run, as ratios.
+//
+// Both are three real processes on loopback with real data folders on one disk, real fsyncs, and the same HTTP front:
+// package node/api, which gets the same signed transactions, byte for byte. The peer (package rival) is a small ledger
+// on hashicorp/raft with raft-wal: each of its nodes verifies each signature once and applies the transfer, but it
+// hashes no state, signs no block and encrypts nothing between its nodes. What baton does beyond that is in the ratio.
+//
+// A load generator, a process of its own with its own CPU account, drives them one after the other in rounds that
+// alternate (A B, B A, ...), so that the noise of a shared machine hits both. What is reported are medians of the rounds.
+// In the same run the cost of verifying and of signing is measured; three nodes that verify and sign each transaction
+// cannot do more than
+//
+//	bound = C / (3 x (verify + sign))      C = cores less what the load generator used
+//
+// transactions a second, whatever else they do.
+//
+// At the end every account's nonce on every node must be the number of its acknowledged transactions. The exit status is
+// 1 only when something is wrong: an error, an acknowledged transaction lost, a node that died. Slowness is not.
+//
+// With --before another baton binary is measured in the same rounds, which is how an improvement is judged.
+package main

@@ -1,0 +1,276 @@
+package main
+
+import (
+	"context"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/baton-ha/baton/config"
+	"github.com/baton-ha/baton/node/api/wire"
+	"github.com/baton-ha/baton/scripts/bench/internal/load"
+	"github.com/baton-ha/baton/scripts/bench/internal/rival"
+)
+
+const (
+	nodes        = 3
+	chainID      = "bench"
+	startBalance = 1_000_000_000
+	// startPatience bounds the wait for a leader.
+	startPatience = 30 * time.Second
+)
+
+// system is one cluster of three processes.
+type system struct {
+	name  string
+	logs  []string
+	addrs []string
+	procs []*process
+}
+
+// process is a child whose death is noticed.
+type process struct {
+	cmd   *exec.Cmd
+	ended chan struct{}
+	err   error
+}
+
+// launcher starts children from one thread that never ends: on Linux a child's life is bound to it.
+type launcher struct{ work chan func() }
+
+func newLauncher() *launcher {
+	l := &launcher{work: make(chan func())}
+	go func() {
+		runtime.LockOSThread()
+		for f := range l.work {
+			f()
+		}
+	}()
+	return l
+}
+
+func (l *launcher) start(cmd *exec.Cmd) (*process, error) {
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	started := make(chan error, 1)
+	l.work <- func() { started <- cmd.Start() }
+	if err := <-started; err != nil {
+		return nil, fmt.Errorf("start %s: %w", cmd.Path, err)
+	}
+	p := &process{cmd: cmd, ended: make(chan struct{})}
+	go func() {
+		p.err = cmd.Wait()
+		close(p.ended)
+	}()
+	return p, nil
+}
+
+func (p *process) stop() {
+	_ = p.cmd.Process.Signal(syscall.SIGTERM)
+	select {
+	case <-p.ended:
+	case <-time.After(5 * time.Second):
+		_ = p.cmd.Process.Kill()
+		<-p.ended
+	}
+}
+
+func funds() map[string]string {
+	fund := map[string]string{}
+	for i := range load.Accounts {
+		fund[publicHex(i)] = fmt.Sprint(startBalance)
+	}
+	return fund
+}
+
+func publicHex(i int) string { return hex.EncodeToString(config.PublicKey(load.Key(i))) }
+
+// startBaton lays out and starts a cluster of `baton run`.
+func (l *launcher) startBaton(name, binary, dir string, basePort int) (*system, error) {
+	files, err := config.Init(config.InitOptions{
+		Out: dir, Nodes: nodes, BasePort: basePort, ChainID: chainID, Fund: funds(),
+	})
+	if err != nil {
+		return nil, fmt.Errorf("lay out %s: %w", name, err)
+	}
+	s := &system{name: name}
+	for i, file := range files.Configs {
+		s.addrs = append(s.addrs, strings.TrimPrefix(files.APIURLs[i], "http://"))
+		if err := s.start(l, filepath.Join(filepath.Dir(file), "log"), binary, "run", "--config", file); err != nil {
+			return s, err
+		}
+	}
+	return s, nil
+}
+
+// startRival lays out and starts the peer on the genesis file of a baton cluster.
+func (l *launcher) startRival(name, dir, genesis string, basePort int) (*system, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	s := &system{name: name}
+	var members []rival.Member
+	for i := range nodes {
+		addr := func(k int) string { return fmt.Sprintf("127.0.0.1:%d", basePort+10*i+k) }
+		members = append(members, rival.Member{ID: fmt.Sprintf("node%d", i+1), Raft: addr(0), Forward: addr(1), API: addr(2)})
+		s.addrs = append(s.addrs, addr(2))
+	}
+	for _, m := range members {
+		folder := filepath.Join(dir, m.ID)
+		if err := os.MkdirAll(folder, 0o700); err != nil {
+			return s, err
+		}
+		text, err := json.Marshal(rival.Config{ID: m.ID, DataDir: filepath.Join(folder, "data"), Genesis: genesis, Members: members})
+		if err != nil {
+			return s, err
+		}
+		file := filepath.Join(folder, "config.json")
+		if err := os.WriteFile(file, text, 0o600); err != nil {
+			return s, err
+		}
+		if err := s.start(l, filepath.Join(folder, "log"), self, "rival", file); err != nil {
+			return s, err
+		}
+	}
+	return s, nil
+}
+
+func (s *system) start(l *launcher, log, binary string, args ...string) error {
+	out, err := os.Create(log)
+	if err != nil {
+		return err
+	}
+	defer out.Close() //nolint:errcheck // the child has its own copy
+	cmd := exec.Command(binary, args...)
+	cmd.Stdout, cmd.Stderr = out, out
+	p, err := l.start(cmd)
+	if err != nil {
+		return err
+	}
+	s.procs, s.logs = append(s.procs, p), append(s.logs, log)
+	return nil
+}
+
+func (s *system) pids() []int {
+	var out []int
+	for _, p := range s.procs {
+		out = append(out, p.cmd.Process.Pid)
+	}
+	return out
+}
+
+// died returns an error that names a node whose process has ended.
+func (s *system) died() error {
+	for i, p := range s.procs {
+		select {
+		case <-p.ended:
+			text, _ := os.ReadFile(s.logs[i])
+			return fmt.Errorf("%s node%d ended: %v; its log ends with: %s", s.name, i+1, p.err, text[max(0, len(text)-1500):])
+		default:
+		}
+	}
+	return nil
+}
+
+func (s *system) stop() {
+	var wg sync.WaitGroup
+	for _, p := range s.procs {
+		wg.Go(p.stop)
+	}
+	wg.Wait()
+}
+
+func get(ctx context.Context, addr, path string, into any) error {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+addr+path, nil)
+	if err != nil {
+		return err
+	}
+	r, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return err
+	}
+	defer r.Body.Close() //nolint:errcheck // only read from
+	if r.StatusCode != http.StatusOK {
+		return fmt.Errorf("GET %s%s: %s", addr, path, r.Status)
+	}
+	return json.NewDecoder(r.Body).Decode(into)
+}
+
+// leader waits until all nodes agree on a leader and returns its index.
+func (s *system) leader(ctx context.Context) (int, error) {
+	deadline := time.Now().Add(startPatience)
+	for {
+		if err := s.died(); err != nil {
+			return 0, err
+		}
+		at, agree := -1, 0
+		var names []string
+		var problem error
+		for i, addr := range s.addrs {
+			var st wire.Status
+			if err := get(ctx, addr, "/v1/status", &st); err != nil {
+				problem = err
+				continue
+			}
+			if st.State == wire.StateLeader {
+				at = i
+			}
+			names = append(names, st.Leader)
+		}
+		for _, name := range names {
+			if name != "" && name == names[0] {
+				agree++
+			}
+		}
+		if at >= 0 && agree == len(s.addrs) {
+			return at, nil
+		}
+		if time.Now().After(deadline) {
+			return 0, fmt.Errorf("%s has no leader after %v: leaders %q, %w", s.name, startPatience, names, problem)
+		}
+		select {
+		case <-time.After(50 * time.Millisecond):
+		case <-ctx.Done():
+			return 0, ctx.Err()
+		}
+	}
+}
+
+// check compares every account on every node with what was acknowledged.
+func (s *system) check(ctx context.Context, nonces []uint64) error {
+	var errs []error
+	deadline := time.Now().Add(10 * time.Second)
+	for _, addr := range s.addrs {
+		for i, want := range nonces {
+			for {
+				var acc wire.Account
+				err := get(ctx, addr, "/v1/accounts/"+publicHex(i)+"?consistency=local", &acc)
+				if err == nil && acc.Nonce == want {
+					break
+				}
+				if time.Now().After(deadline) || ctx.Err() != nil {
+					errs = append(errs, fmt.Errorf("%s, %s: account %d has nonce %d, %d transactions were acknowledged (%v)",
+						s.name, addr, i, acc.Nonce, want, err))
+					break
+				}
+				time.Sleep(20 * time.Millisecond) // a follower may be a block behind
+			}
+		}
+	}
+	if len(errs) > 5 {
+		errs = append(errs[:5], fmt.Errorf("and %d more", len(errs)-5))
+	}
+	return errors.Join(errs...)
+}
