@@ -131,6 +131,8 @@ type Core struct {
 	yielded    bool  // in this pre-candidacy already
 	resend     Instant
 	candTimer  timer
+	candBase   time.Duration // the limit of the candidacy without the doubling
+	outvoted   bool          // a voter refused in this very term
 	transferOf Term
 	votes      map[NodeID][]byte
 
@@ -387,7 +389,7 @@ func (c *Core) Tick(now Instant) {
 			c.countGrants(now)
 		}
 	case RoleCandidate:
-		if c.candTimer.expired(now) {
+		if c.candTimer.expired(now) || c.outvoted && now.SinceMin(c.candTimer.start) >= c.candBase {
 			c.fail++
 			c.role = RoleFollower
 			c.clearRole()

@@ -172,6 +172,8 @@ func (f printer) role(c *Core) {
 	case RoleCandidate:
 		f.follower(c.resend, c.tm.Heartbeat)
 		f.timer(c.candTimer, 0)
+		f.num(uint64(c.candBase))
+		f.flag(c.outvoted)
 		f.num(uint64(c.transferOf))
 		f.flag(c.votes != nil)
 		f.num(uint64(len(c.votes)))

@@ -67,13 +67,24 @@ func (c *Core) stepPreVote(now Instant, m Message) error {
 		c.refused(m.From, "pre-vote with an older configuration")
 		c.tellTerm(m.From)
 	case c.sticky(now) && (m.From != c.leader || c.leader == ""):
-		c.refused(m.From, "pre-vote while leader %q is heard", c.leader)
+		c.refused(m.From, "pre-vote while %s", c.faith())
 	default:
 		grant = true
 		c.standBack(now, m.From)
 	}
 	c.sendDurable(m.From, Message{Type: MsgPreVoteResp, NextTerm: m.NextTerm, Seq: m.Seq, OK: grant}, false)
 	return nil
+}
+
+// faith says with whom a sticky node keeps faith.
+func (c *Core) faith() string {
+	switch c.leader {
+	case "":
+		return "a leader may still be there"
+	case c.hs.ID:
+		return "this node leads"
+	}
+	return "leader " + string(c.leader) + " is heard"
 }
 
 func (c *Core) refused(who NodeID, format string, args ...any) {
@@ -99,7 +110,8 @@ func (c *Core) campaign(now Instant, transferOf Term) {
 	c.nextMarks.ownVote = c.hs.Term
 	c.role = RoleCandidate
 	c.transferOf = transferOf
-	c.candTimer = timer{now, c.backedOff(c.randTimeout())}
+	c.candBase, c.outvoted = c.randTimeout(), false
+	c.candTimer = timer{now, c.backedOff(c.candBase)}
 	c.resend = now
 	c.event(Event{Kind: EventRole})
 	c.observe(now)
@@ -132,7 +144,7 @@ func (c *Core) stepVote(now Instant, m Message) error {
 	}
 	handover := m.TransferOf > 0 && m.TransferOf == c.hs.Term && m.Term == c.hs.Term+1
 	if m.Term > c.hs.Term && c.sticky(now) && (m.From != c.leader || c.leader == "") && !handover {
-		c.refused(m.From, "vote for term %d while leader %q is heard", m.Term, c.leader)
+		c.refused(m.From, "vote for term %d while %s", m.Term, c.faith())
 		c.sendDurable(m.From, Message{Type: MsgVoteResp}, false)
 		return nil
 	}
@@ -153,7 +165,7 @@ func (c *Core) stepVote(now Instant, m Message) error {
 		c.refused(m.From, "vote with an older configuration")
 		c.tellTerm(m.From)
 	case c.sticky(now) && free && m.From != c.leader && !handover:
-		c.refused(m.From, "vote for term %d while a leader was heard", m.Term)
+		c.refused(m.From, "vote for term %d while %s", m.Term, c.faith())
 	case !again && !free:
 		c.refused(m.From, "vote for term %d was given to %v", m.Term, c.hs.Vote)
 	default:
@@ -175,7 +187,13 @@ func (c *Core) stepVote(now Instant, m Message) error {
 }
 
 func (c *Core) stepVoteResp(now Instant, m Message) {
-	if c.role != RoleCandidate || c.votes == nil || !m.OK || !c.hs.Cfg.IsVoter(m.From) {
+	if c.role != RoleCandidate || c.votes == nil || !c.hs.Cfg.IsVoter(m.From) {
+		return
+	}
+	if !m.OK {
+		// Its vote of this term is gone. The doubled limit is for voters that are slow, not for an election that is split:
+		// the only node that reaches a majority would stand for half a minute in a term that it cannot win (I14).
+		c.outvoted = true
 		return
 	}
 	if _, dup := c.votes[m.From]; dup {

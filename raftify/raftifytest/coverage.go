@@ -51,7 +51,7 @@ func (c *Cluster) count(n *Node, e core.Event) {
 		switch {
 		case strings.HasPrefix(e.Detail, "pre-vote while"):
 			name = "pre-vote refused by a sticky node"
-		case strings.Contains(e.Detail, "is heard"), strings.Contains(e.Detail, "was heard"):
+		case strings.Contains(e.Detail, " while "):
 			name = "vote refused by a sticky node"
 		case strings.Contains(e.Detail, "was given to"):
 			name = "second vote refused"
