@@ -40,7 +40,7 @@ func (c *client) submit(nonce uint64) {
 	s.after(s.jitter(ms), func() {
 		n.do(func(now core.Instant) { n.accept(now, purse{c.account, nonce}) })
 	})
-	s.after(s.jitter(250*ms), func() { c.submit(nonce) })
+	s.after(100*ms+s.rng.Int64N(100*ms), func() { c.submit(nonce) })
 }
 
 // final tells the client that its transaction is in the committed and signed block ref.

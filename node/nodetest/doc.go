@@ -43,7 +43,8 @@
 // # Limits
 //
 // The membership does not change, no disk is lost or rots, and nodes are not Byzantine: those belong to the tests of
-// the layers that handle them. Time is event time: a step of a core takes none. The bound of I14 is 10 minET; while some
-// chain holds a block whose state root others cannot reproduce, elections succeed only without that node, and the
-// bound is 300.
+// the layers that handle them. Time is event time: a step of a core takes none. The bound of I14 is 10 minET, and
+// four times that when a voter of the majority has refused a block of the present term (the leader's watchdog must end
+// it, after its back-off). While some chain holds a block whose state root others cannot reproduce, only elections
+// without that node's vote succeed: progress is then counted, not demanded.
 package nodetest

@@ -173,12 +173,14 @@ func (s *sim) apply(f fault) {
 	}
 }
 
-// wrongRoots damages at most one executor at a time: two that agree on a wrong root would be no fault that R13 is for.
+// wrongRoots damages one executor a run: when blocks of two damaged leaders are inherited, R13 leaves no way out.
 func (s *sim) wrongRoots(n *node, d int64) {
-	for _, o := range s.nodes {
-		if o.exec.damaged {
-			return
-		}
+	if s.flawed == nil {
+		s.flawed = n
+	}
+	n = s.flawed
+	if n.exec.damaged {
+		return
 	}
 	n.exec.damaged, n.exec.sticky = true, s.rng.IntN(2) == 0
 	s.after(d, func() { n.exec.damaged, n.exec.sticky = false, false })

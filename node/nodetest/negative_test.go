@@ -72,11 +72,11 @@ func TestSchedule08_Negative(t *testing.T) {
 }
 
 func TestSchedule10_Negative(t *testing.T) {
-	caughtBySeeds(t, without(nil, core.FaultLeaseCached), 200, "I15")
+	schedule{schedule10}.caught(t, without(nil, core.FaultLeaseCached), "I15")
 }
 
 func TestSchedule12_Negative(t *testing.T) {
-	caughtBySeeds(t, without(nil, core.FaultResumeLease), 500, "I15")
+	schedule{schedule12}.caught(t, without(nil, core.FaultResumeLease), "I15")
 }
 
 func TestSchedule16_Negative(t *testing.T) {

@@ -34,6 +34,7 @@ type node struct {
 	exec     executor
 	pool     [maxAccounts][]uint64
 	building bool
+	handed   core.Term // term that it campaigned for at the leader's wish
 	rounds   []round
 	waits    []wait
 	timeouts map[uint64]bool
@@ -84,8 +85,9 @@ func (n *node) start() {
 	}
 	n.status = n.el.Status()
 	s.tracef("%s starts: term %d, chain (%d, %v), commit %v", n.id, im.hs.Term, im.synced, im.tip(), im.commit.Ref)
-	n.tick(n.gen)
-	n.forward(n.gen)
+	gen := n.gen
+	s.after(s.rng.Int64N(int64(s.tm.Heartbeat)/4), func() { n.tick(gen) }) // nodes do not tick together
+	n.forward(gen)
 }
 
 // stop ends the process; of what no fsync covered the first keep records survive.
@@ -185,6 +187,9 @@ func (n *node) settle(now core.Instant) {
 		}
 		for i := range rd.Messages {
 			m := rd.Messages[i]
+			if m.Type == core.MsgVote && m.TransferOf > 0 {
+				n.handed = m.Term
+			}
 			s.chk.Election(m)
 			s.net.send(&packet{from: n, to: s.byID[m.To], el: &m})
 		}
@@ -209,6 +214,22 @@ func (n *node) settle(now core.Instant) {
 	n.serveWaits()
 	s.chk.CommitOf(n.id, n.inc, n.ch.Commit())
 	s.checkLeases()
+	if s.opt.clone {
+		n.replace(now)
+	}
+}
+
+// replace goes on with copies of both cores.
+func (n *node) replace(now core.Instant) {
+	ch := n.ch.Clone(&n.disk.im)
+	if ch.Fingerprint(now) != n.ch.Fingerprint(now) {
+		n.s.violate("clone: the copy of %s has another fingerprint", n.id)
+	}
+	el := n.el.Clone(spy{ch, n})
+	if el.Fingerprint(now) != n.el.Fingerprint(now) {
+		n.s.violate("clone: the copy of the election core of %s has another fingerprint", n.id)
+	}
+	n.el, n.ch = el, ch
 }
 
 func (n *node) publish() {
@@ -305,6 +326,10 @@ func (n *node) electionEvent(now core.Instant, e core.Event) {
 	case core.EventElected:
 		s.count.hit("elected")
 	case core.EventLeading:
+		if n.handed == e.Term {
+			s.count.hit("transfer done")
+			n.handed = 0
+		}
 		s.count.hit("takeover done")
 	case core.EventStepDown:
 		if e.Term == n.status.Term {

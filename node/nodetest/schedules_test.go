@@ -247,6 +247,55 @@ func schedule8(opt Options) *script {
 
 func TestSchedule08_HoldersAreNotAcks(t *testing.T) { schedule{schedule8}.test(t) }
 
+// schedule10: the leader's process stands still while its clocks go on; another is elected.
+func schedule10(opt Options) *script {
+	s := newScript(3, "a", opt)
+	s.leads('a')
+	s.run(s.tm.MinElection)
+	s.n('a').pause(false)
+	s.candidates = "b"
+	s.leads('b')
+	s.run(s.tm.MinElection)
+	s.n('a').resume()
+	s.demand(10 * s.tm.MinElection)
+	return s
+}
+
+func TestSchedule10_StalledLeader(t *testing.T) { schedule{schedule10}.test(t) }
+
+// schedule12: TimeoutNow is late; the old leader has given the handover up by then, and is cut off when it arrives.
+func schedule12(opt Options) *script {
+	s := newScript(3, "a", opt)
+	s.leads('a')
+	s.run(s.tm.MinElection)
+	a, b := s.n('a'), s.n('b')
+	var late *packet
+	s.drop(func(p *packet) bool {
+		if p.el == nil || p.el.Type != core.MsgTimeoutNow {
+			return false
+		}
+		late = p
+		return true
+	})
+	a.do(func(now core.Instant) {
+		if err := a.el.Transfer(now, "b"); err != nil {
+			s.violate("schedule: transfer: %v", err)
+		}
+	})
+	s.expect(5, "handover given up", func() bool { return late != nil && !a.status.Transferring })
+	s.run(s.tm.Heartbeat)
+	s.isolate(a, true)
+	s.candidates = "b"
+	b.do(func(now core.Instant) { b.receive(now, late) })
+	s.leads('b')
+	s.run(s.tm.MinElection)
+	s.isolate(a, false)
+	s.demand(10 * s.tm.MinElection)
+	return s
+}
+
+func TestSchedule12_LateTimeoutNow(t *testing.T) { schedule{schedule12}.test(t) }
+
 // schedule16: the leader's disk hangs while its heartbeats flow, and one follower gets no blocks.
 func schedule16(opt Options) *script {
 	s := newScript(3, "a", opt)

@@ -34,6 +34,7 @@ type sim struct {
 	count   counters
 	set     settings
 	broken  string  // first violation
+	flawed  *node   // whose executor may be damaged
 	serving []*node // nodes that clients turn to, nil: all
 }
 

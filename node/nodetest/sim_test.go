@@ -4,6 +4,7 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -83,6 +84,29 @@ func TestSimulation(t *testing.T) {
 	if *flagSummary != "" {
 		if err := os.WriteFile(*flagSummary, []byte(sum.text()), 0o644); err != nil {
 			t.Fatal(err)
+		}
+	}
+}
+
+// Cores that are replaced by copies of themselves after each step do the same.
+func TestClone(t *testing.T) {
+	for seed := uint64(1); seed <= 20; seed++ {
+		want, got := Run(seed, Options{}), Run(seed, Options{clone: true})
+		if want.Events != got.Events || want.Height != got.Height || want.Acknowledged != got.Acknowledged || got.Violation != want.Violation {
+			t.Errorf("seed %d: %d events, height %d; with copies %d, %d (%s)",
+				seed, want.Events, want.Height, got.Events, got.Height, got.Violation)
+		}
+	}
+}
+
+// One seed is one run, whatever ran before.
+func TestDeterminism(t *testing.T) {
+	for seed := uint64(1); seed <= 5; seed++ {
+		var a, b []string
+		Run(seed, Options{Trace: func(line string) { a = append(a, line) }})
+		Run(seed, Options{Trace: func(line string) { b = append(b, line) }})
+		if !slices.Equal(a, b) {
+			t.Errorf("seed %d: two runs differ", seed)
 		}
 	}
 }

@@ -43,7 +43,15 @@ func (m *summary) line() string {
 
 // rare are the branches that a long run must reach.
 var rare = []string{
-	"takeover with fetched bodies",
+	"R11 sync to an older term", "R11 sync without a leader", "back-off", "batch extended", "block begun on an old tip",
+	"certificate of an unknown term", "crash with loss", "fetch", "follower asked to resend", "follower cut its own tail",
+	"follower read", "fsync error", "lease", "nack", "nack cut",
+	"read lost its leader", "read served", "step down: a block of the best chain cannot be reproduced here",
+	"step down: handover was not taken up", "step down: higher term", "step down: no commit in time",
+	"step down: no majority answers heartbeats", "step down: own disk does not answer",
+	"step down: takeover makes no progress", "step down: too many cannot reproduce this leader's block",
+	"takeover done", "takeover with fetched bodies", "transfer begun", "transfer done", "winner cut its own tail",
+	"wrong block inherited",
 }
 
 func (m *summary) missing() []string {

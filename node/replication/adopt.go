@@ -362,7 +362,7 @@ func (c *Chain) certify(r CommitRecord) {
 	c.commit = r.Ref
 	c.lastCommit = c.now
 	c.seq++
-	c.writes = append(c.writes, inflight{seq: c.seq, report: Report{c.synced, c.tip}, at: c.now})
+	c.writes = append(c.writes, inflight{seq: c.seq, report: Report{c.synced, c.tip}, fork: c.tip.Height, at: c.now})
 	c.out.Writes = append(c.out.Writes, Write{Seq: c.seq, Commit: &rec, NoSync: true})
 	c.event(Event{Kind: EventCommitted, Ref: r.Ref, CTerm: r.CTerm})
 	c.cmd(core.CmdCommitted, c.st.Term)

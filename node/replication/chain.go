@@ -52,7 +52,8 @@ type entry struct {
 
 type inflight struct {
 	seq    uint64
-	report Report // own report once this write is durable
+	report Report       // own report once this write is durable
+	fork   block.Height // the durable chain may differ above this height until then
 	nack   *Ref
 	at     core.Instant
 }
@@ -256,6 +257,7 @@ func (c *Chain) write(w Write) uint64 {
 	if w.Cut != nil {
 		c.cutTo(*w.Cut)
 	}
+	fork := c.tip.Height
 	for _, b := range w.Append {
 		invariant(b.Header.Height == c.tip.Height+1 && b.Header.Parent == c.tip.Hash,
 			"R8: block %d does not extend the tip %v", b.Header.Height, c.tip)
@@ -270,7 +272,7 @@ func (c *Chain) write(w Write) uint64 {
 	if w.Nacked != nil {
 		c.nacked = *w.Nacked
 	}
-	f := inflight{seq: c.seq, report: Report{c.synced, c.tip}, at: c.now}
+	f := inflight{seq: c.seq, report: Report{c.synced, c.tip}, fork: fork, at: c.now}
 	c.writes = append(c.writes, f)
 	c.out.Writes = append(c.out.Writes, w)
 	return c.seq
@@ -299,6 +301,9 @@ func (c *Chain) cutTo(h block.Height) {
 // trim forgets own blocks that are durable, committed and old.
 func (c *Chain) trim() {
 	limit := min(c.commit.Height, c.durable.Tip.Height)
+	for _, w := range c.writes {
+		limit = min(limit, w.fork) // what is stored above may be another block still
+	}
 	n := 0
 	for len(c.own)-n > c.opt.KeepEntries && c.base+block.Height(n)+1 <= limit {
 		n++

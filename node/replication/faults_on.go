@@ -2,7 +2,11 @@
 
 package replication
 
+import "maps"
+
 type faults map[Fault]bool
+
+func (f faults) clone() faults { return maps.Clone(f) }
 
 func (c *Chain) broken(f Fault) bool { return c.flt[f] }
 

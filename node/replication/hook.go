@@ -16,6 +16,7 @@ func (c *Chain) Observe(now core.Instant, s core.Status) {
 	if s.Term != old.Term {
 		c.take, c.leadTip, c.leadComm = nil, 0, 0
 		c.propAt = core.Instant{}
+		clear(c.failed) // what could not be reproduced for one leader is executed again before another is refused
 		if !c.broken(FaultNoRecheck) {
 			c.pend = nil
 		}
