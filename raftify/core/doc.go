@@ -1,0 +1,97 @@
+// Package core is an election without a log: one leader a term among three or five voters, a lease for it, and the
+// first configuration of a cluster. It is a plain state machine with no goroutine, lock, clock, I/O or logging inside:
+// a driver feeds it time, messages and completed writes, and carries out what Ready returns. The rules (R1 and so on)
+// and invariants (I1 and so on) are those of PROTOCOL.md.
+//
+// # Promise
+//
+// At most one leader a term (I1), whatever clocks, networks and crashes do. At no instant of true time two valid
+// leases (I15), as long as the clocks keep the bounds below. If one node stays connected both ways to a majority, there
+// is a leader within 10 MinElection (I14). A replicated application is registered as a Hook and called inline; what it
+// wants it returns as Commands. The core alone knows nothing of blocks.
+//
+// # States
+//
+//	              timeout (R4)              majority of pre-votes, not sticky (R6)
+//	+----------+ ------------> +---------------+ ------------------> +-----------+
+//	| follower |               | pre-candidate |                     | candidate |--+ limit reached:
+//	+----------+ <------------ +---------------+ <------------------ +-----------+<-+ pre-candidate again,
+//	  ^  ^   |     heartbeat, vote given, higher term                  |              limits double
+//	  |  |   |                                                         | majority of votes
+//	  |  |   +------- TimeoutNow: no pre-vote (R22) -----------------> |
+//	  |  |                                                             v
+//	  |  |  no progress, another configuration, higher term     +-------------+
+//	  |  +------------------------------------------------------| leader,     |
+//	  |                                                         | taking over |
+//	  |     no quorum (R18), handover not taken up (R22),       +-------------+
+//	  |     higher term, CmdStepDown                                   | configuration (T, ver) durable,
+//	  |                                                                v CmdTakeoverDone
+//	  |                                                         +-------------+
+//	  +---------------------------------------------------------| leader      |
+//	                                                            +-------------+
+//
+// A node that is no voter of its configuration is a learner: it answers, and never stands. A pre-vote raises nothing. A
+// candidacy persists (term+1, self) before it asks anyone. A pre-candidate that granted a smaller id's pre-vote waits
+// two heartbeats, once, so that two nodes that outlive their leader do not split the votes. Leadership is never
+// resumed in a term (R9).
+//
+// Sticky (R4) is a node that heard its leader, or started, less than MinElection ago, and a leader whose quorum is
+// fresh. It refuses pre-votes and votes of others than its leader, also its own, except in a handover (transfer_of).
+//
+// # Messages
+//
+//	PreVote      NextTerm, Cfg, Seq     could I win? Answered at once; Seq is the round, which lasts MinElection
+//	PreVoteResp  NextTerm, Seq, OK
+//	Vote         Cfg, TransferOf        resent each heartbeat while the candidacy lasts
+//	VoteResp     OK, Attachment         the application's report, read when the promise is durable (R1)
+//	HB           Seq, Cfg, Attachment   with the configuration that is durable at the leader
+//	HBAck        Seq, CfgKey            asserts term, vote and the durable configuration; waits only for the first two
+//	TimeoutNow   -                      stand at once for the next term (R22)
+//	Term         Cfg                    the answer to lower terms and to strangers: my term and configuration (R2, R3)
+//	BootProbe, BootInfo, BootPropose, BootPromise   the first configuration (R26)
+//
+// Each carries cluster, sender, incarnation, start number and session (R3). The configuration that a message carries is
+// adopted before the message is judged, and ends a candidacy.
+//
+// # Durable state, and what a driver must do
+//
+// HardState is cluster id, id, incarnation, start number, term, vote, configuration and bootstrap promise. A driver
+//
+//   - raises Boot and makes it durable before New;
+//   - makes each HardState durable in the order of its Seq, in one FIFO with the application's writes, and calls Durable
+//     then. Messages in a Ready may leave at once: those that assert what is not durable yet are held inside;
+//   - queues the HardState of a Ready before it lets the application queue anything of a later step;
+//   - publishes Status, with the Lease, before it sends the Messages of the same step: a handover gives the lease up
+//     before it sends TimeoutNow;
+//   - reads the clocks for a Step after it received the message, and for a Tick before it sends: a follower's faith must
+//     not begin before the heartbeat was sent;
+//   - calls Tick at least each quarter of a heartbeat.
+//
+// # Faults that it stands
+//
+// Messages lost, repeated, reordered and delayed without bound; one-way and partial partitions; crashes that lose any
+// write not yet durable; restarts at any time; processes and machines that pause; disks that are slow or hang; wall
+// clocks that are stepped. Not: durable state that is lost or rolled back while the incarnation stays the same (a
+// driver must notice that; a copied folder raises an alarm where both copies are heard), members that lie.
+//
+// Clocks: of two clocks none may run faster or slower than true time by more than Timing.Drift. A leader takes the
+// largest of what its monotonic, boot and wall clocks saw, a follower the smaller of monotonic and boot (R21). So a
+// lease fails only if all three of a leader's clocks stand still or go back at once.
+//
+// # Recovery
+//
+// After a start a node is a follower of its term that keeps faith with an unknown leader for MinElection (R4): it may
+// have acknowledged a heartbeat that it forgot. Nothing else is replayed. A node whose folder is empty has a new
+// incarnation, is a stranger to the configuration, and never votes (R3); it comes back by a change of membership.
+//
+// # Limits
+//
+// The core does not change its membership beyond the first configuration and the new cterm of each takeover; a
+// configuration with other members is adopted when it is heard of, but none is installed (R14, R16, R17), and learners
+// do not join by themselves. Death notices (R23a) are not part of it. During bootstrap, a lost disk of the smallest id
+// after some have adopted version 1 needs an operator. Two candidates in a term can still split the votes; limits that
+// double and random timeouts end that.
+//
+// With the build tag faults a core has Break, which switches single rules off for negative tests. Fingerprint and Clone
+// are for exploration.
+package core
