@@ -1,0 +1,100 @@
+package demo
+
+import (
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/baton-ha/baton/node/client"
+)
+
+func assertCleanLog(t *testing.T, path, text string) {
+	t.Helper()
+	for _, bad := range []string{"DATA RACE", "panic:", "fatal error:", "invariant"} {
+		if i := strings.Index(text, bad); i >= 0 {
+			t.Errorf("%s: %.3000s", path, text[i:])
+		}
+	}
+}
+
+// A power cut in the whole house: what was acknowledged was on a majority's disks.
+func TestNothingIsLostWhenAllNodesAreKilledAtOnce(t *testing.T) {
+	r := newRig(t, 6)
+	r.t.start(r.ctx)
+	for range 2 {
+		r.awaitAcks(40)
+		before := r.w.height()
+		r.c.killAll()
+		restarted := time.Now()
+		acked := r.t.firstAfter(restarted)
+		r.ok(r.c.startAll())
+		t.Logf("acknowledged again after %v", r.awaitFirst(restarted, acked))
+		if after := r.w.height(); after < before {
+			t.Errorf("height was %d before and is %d", before, after)
+		}
+	}
+	r.settle()
+}
+
+// SIGTERM is no fault: the leader hands over, ends with status 0, and nobody sees more than a pause.
+func TestTerminatedLeaderHandsOver(t *testing.T) {
+	r := newRig(t, 6)
+	r.t.start(r.ctx)
+	var height client.Height
+	for range 2 {
+		r.awaitAcks(20)
+		id, term, err := r.w.awaitLeader(r.ctx, 0)
+		r.ok(err)
+		n, told := r.c.byID(id), time.Now()
+		acked := r.t.firstAfter(told)
+		took, err := n.running().terminate(r.ctx, patience)
+		if err != nil {
+			t.Errorf("%s: %v", id, err)
+		}
+		gap := r.awaitFirst(told, acked)
+		next, _, err := r.w.awaitLeader(r.ctx, term)
+		r.ok(err)
+		t.Logf("%s ended after %v, %s leads, first new payment acknowledged after %v, longest pause %v",
+			id, took, next, gap, r.t.longestPause(told, told.Add(gap)))
+		if next == id {
+			t.Errorf("%s leads and was ended", id)
+		}
+		height = r.w.height()
+		started := time.Now()
+		_, err = r.c.start(n)
+		r.ok(err)
+		r.ok(r.w.awaitHeight(r.ctx, n, height, started))
+	}
+	r.settle()
+}
+
+// A stopped cluster goes on with the block after the last one, on the same chain, and the nonces go on too.
+func TestRestartContinuesFromTheLastBlock(t *testing.T) {
+	r := newRig(t, 4)
+	r.t.start(r.ctx)
+	r.awaitAcks(30)
+	before := r.settle().chains[0]
+	leader := func() string { id, _ := r.w.leaderNow(); return id }
+	r.ok(r.c.stopAll(r.ctx, leader))
+	r.ok(r.c.verifyFolders())
+
+	started := time.Now()
+	r.ok(r.c.startAll())
+	r.ok(r.w.awaitLevel(r.ctx, started))
+	if _, _, err := r.w.awaitLeader(r.ctx, 0); err != nil {
+		t.Fatal(err)
+	}
+	if h := r.w.height(); h != before.Height {
+		t.Errorf("height was %d before the restart and is %d after it", before.Height, h)
+	}
+	r.t.again()
+	r.t.start(r.ctx)
+	r.awaitAcks(10)
+	after := r.settle().chains[0]
+	if after.Height <= before.Height || !slices.Equal(after.hashes[:len(before.hashes)], before.hashes) {
+		t.Errorf("the chain of height %d is not a continuation of that of height %d", after.Height, before.Height)
+	}
+	r.ok(r.c.stopAll(r.ctx, leader))
+	r.ok(r.c.verifyFolders())
+}
