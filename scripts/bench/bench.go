@@ -37,6 +37,8 @@ type report struct {
 	SignUs   float64       `json:"sign_us"`
 	FsyncMs  float64       `json:"fsync_ms"`
 	Systems  []string      `json:"systems"`
+	// IdleCores is what the three nodes of each system use when nobody asks them anything.
+	IdleCores map[string]float64 `json:"idle_cores"`
 	// Runs are the results by system, number of clients and round.
 	Runs map[string]map[int][]*load.Result `json:"runs"`
 	// Wrong is what was wrong, nil if nothing was.
@@ -81,6 +83,7 @@ func bench(ctx context.Context, o options) (err error) {
 	defer gen.close()
 	r := &report{
 		Cores: runtime.NumCPU(), Rounds: o.rounds, Measure: o.measure, Runs: map[string]map[int][]*load.Result{},
+		IdleCores: map[string]float64{},
 	}
 	for _, s := range systems {
 		r.Systems = append(r.Systems, s.name)
@@ -145,6 +148,9 @@ func start(ctx context.Context, l *launcher, o options, dir string) ([]*system, 
 
 // measure runs the rounds. The order of the systems turns around from one to the next.
 func (r *report) measure(ctx context.Context, o options, dir string, systems []*system, clients []int, gen *generator) error {
+	if err := r.idle(o, systems); err != nil {
+		return err
+	}
 	order := slices.Clone(systems)
 	var verify, sign, fsync []float64
 	for round := range o.rounds {
@@ -177,6 +183,27 @@ func (r *report) measure(ctx context.Context, o options, dir string, systems []*
 	return nil
 }
 
+// idle measures all systems at once.
+func (r *report) idle(o options, systems []*system) error {
+	var pids []int
+	for _, s := range systems {
+		pids = append(pids, s.pids()...)
+	}
+	before, err := proc.Take(pids)
+	if err != nil {
+		return err
+	}
+	time.Sleep(o.warm + o.measure)
+	after, err := proc.Take(pids)
+	if err != nil {
+		return err
+	}
+	for i, cores := range after.Since(before).PIDs {
+		r.IdleCores[systems[i/nodes].name] += cores
+	}
+	return nil
+}
+
 func (r *report) window(ctx context.Context, o options, s *system, n int, gen *generator) (*load.Result, error) {
 	leader, err := s.leader(ctx)
 	if err != nil {
@@ -190,7 +217,30 @@ func (r *report) window(ctx context.Context, o options, s *system, n int, gen *g
 	for i := range s.addrs {
 		w.Addrs, w.PIDs = append(w.Addrs, s.addrs[turn(i)]), append(w.PIDs, s.pids()[turn(i)])
 	}
-	return gen.run(w)
+	first, err := s.height(ctx)
+	if err != nil {
+		return nil, err
+	}
+	had := sumOf(r.nonces(s.name))
+	res, err := gen.run(w)
+	if err != nil {
+		return nil, err
+	}
+	last, err := s.height(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if last > first {
+		res.PerBlock = float64(sumOf(res.Nonces)-had) / float64(last-first)
+	}
+	return res, nil
+}
+
+func sumOf(v []uint64) (total uint64) {
+	for _, n := range v {
+		total += n
+	}
+	return total
 }
 
 // nonces is what all accounts had acknowledged after the last window.

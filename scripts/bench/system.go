@@ -248,6 +248,19 @@ func (s *system) leader(ctx context.Context) (int, error) {
 	}
 }
 
+// height is that of the chain, or the index of the log.
+func (s *system) height(ctx context.Context) (uint64, error) {
+	var highest uint64
+	for _, addr := range s.addrs {
+		var st wire.Status
+		if err := get(ctx, addr, "/v1/status", &st); err != nil {
+			return 0, err
+		}
+		highest = max(highest, uint64(st.Height))
+	}
+	return highest, nil
+}
+
 // check compares every account on every node with what was acknowledged.
 func (s *system) check(ctx context.Context, nonces []uint64) error {
 	var errs []error

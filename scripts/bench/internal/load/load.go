@@ -41,10 +41,10 @@ type Window struct {
 
 // Result says what happened between the end of the warm-up and the end of the window.
 type Result struct {
-	Seconds   float64     `json:"seconds"`
-	Done      int         `json:"done"`
-	PerSecond float64     `json:"per_second"`
-	P50, P99  float64     // milliseconds
+	Seconds   float64 `json:"seconds"`
+	Done      int     `json:"done"`
+	PerSecond float64 `json:"per_second"`
+	P50, P99  float64 // milliseconds
 	// NodeP50 is P50 by the node that was asked, in the order of Addrs.
 	NodeP50 []float64 `json:"node_p50"`
 	// Cores used: by this process, by the nodes together, and by everything else on the machine.
@@ -56,6 +56,8 @@ type Result struct {
 	Retries, SignedLate int
 	// Errors are what clients gave up on, at most a few.
 	Errors []string
+	// PerBlock is the mean number of transactions in a block, warm-up included. The caller fills it in.
+	PerBlock float64
 	// Nonces is how many transactions each account had acknowledged so far, over all windows.
 	Nonces []uint64
 }
