@@ -15,12 +15,14 @@ LINTARGS := --config scripts/lint/golangci.yml
 # times slower, so it runs on its own (sim-test). Everything else runs under the detector.
 SIM      := ./node/nodetest
 SIMTESTS := ^TestSimulation
+# Packages with switches for negative tests.
+FAULTS   := ./raftify/core ./raftify/raftifytest ./node/replication ./node/nodetest
 # Seeds of `make sim`, first and last.
 SEEDS    ?= 1-200
 # How long `make test-full` spends on each fuzz target.
 FUZZTIME ?= 30s
 
-.PHONY: help setup build run test race-test sim-test test-full fuzz sim lint fmt bench clean
+.PHONY: help setup build run test race-test faults-test sim-test test-full fuzz sim lint fmt bench clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -36,14 +38,18 @@ run: build ## three real processes, a killed leader, nothing lost
 
 test: setup ## all tests that need no root, under the race detector
 	$(GO) vet ./...
-	@$(MAKE) --no-print-directory race-test sim-test
+	@$(MAKE) --no-print-directory race-test faults-test sim-test
 
 race-test:
 	$(GO) test -race -timeout 20m $$($(GO) list ./... | grep -v '/node/nodetest$$')
-	if [ -d $(SIM) ]; then $(GO) test -race -timeout 20m -skip '$(SIMTESTS)' $(SIM); fi
+	$(GO) test -race -timeout 20m -skip '$(SIMTESTS)' $(SIM)
+
+faults-test: ## the negative twins: with a rule switched off, the checkers must name the broken invariant
+	$(GO) vet -tags faults $(FAULTS)
+	$(GO) test -tags faults -timeout 20m -run 'Negative|Fault' ./raftify/raftifytest ./node/nodetest
 
 sim-test: ## the whole-cluster simulation over its fixed seeds, without the race detector
-	if [ -d $(SIM) ]; then $(GO) test -timeout 20m -run '$(SIMTESTS)' $(SIM); fi
+	$(GO) test -timeout 20m -run '$(SIMTESTS)' $(SIM)
 
 test-full: test fuzz ## test, then every fuzz target for FUZZTIME and the simulation over SEEDS
 	@$(MAKE) --no-print-directory sim
