@@ -268,7 +268,7 @@ func TestFingerprintIsRelative(t *testing.T) {
 
 // TestCloneBehavesAlike walks three cores through a random run and gives a clone of one of them the same inputs.
 func TestCloneBehavesAlike(t *testing.T) {
-	for seed := range uint64(20) {
+	for seed := range uint64(6) {
 		r := rand.New(rand.NewPCG(seed, 1))
 		ids := []NodeID{"a", "b", "c"}
 		var ms []Member

@@ -68,7 +68,7 @@ func TestSeeds(t *testing.T) {
 			never = append(never, b)
 		}
 	}
-	if len(never) > 0 && to-from >= 99 {
+	if len(never) > 0 && to-from >= 399 {
 		t.Errorf("never taken: %s", strings.Join(never, ", "))
 	}
 }
