@@ -3,7 +3,6 @@ package demo
 import (
 	"context"
 	"crypto/ed25519"
-	"errors"
 	"fmt"
 	"runtime"
 	"sync"
@@ -216,36 +215,29 @@ func compare(chains []*Chain, f *findings) bool {
 // blocksAtOnce is how many blocks are asked for in one request.
 const blocksAtOnce = 256
 
-// audit fetches everything from every node and judges it against the book. The nodes must be level and idle.
+// audit fetches everything from every node and judges it against the book. The nodes must be level and idle. It goes from
+// node to node: all at once would take as long on a small machine, and keep the nodes from their heartbeats.
 func (c *cluster) audit(ctx context.Context, t *traffic) (*verdict, error) {
-	b := c.book(t)
-	v := &verdict{chains: make([]*Chain, len(c.nodes))}
-	found := make([]*findings, len(c.nodes))
-	errs := make([]error, len(c.nodes))
-	var wg sync.WaitGroup
+	b, v := c.book(t), &verdict{}
 	for i, n := range c.nodes {
 		cl, err := c.only(n)
 		if err != nil {
 			return nil, err
 		}
-		wg.Go(func() {
+		// The signatures of transactions are part of what a block's hash covers: on one node is enough.
+		chain, found, err := b.inspect(n.id, i == 0, func(from block.Height) ([]*client.Block, error) {
 			ctx, cancel := context.WithTimeout(ctx, patience)
 			defer cancel()
-			// The signatures of transactions are part of what a block's hash covers: on one node is enough.
-			v.chains[i], found[i], errs[i] = b.inspect(n.id, i == 0, func(from block.Height) ([]*client.Block, error) {
-				return cl.Blocks(ctx, from, blocksAtOnce)
-			})
-			if errs[i] == nil {
-				errs[i] = b.inspectAccounts(ctx, n.id, cl, found[i])
-			}
+			return cl.Blocks(ctx, from, blocksAtOnce)
 		})
-	}
-	wg.Wait()
-	if err := errors.Join(errs...); err != nil {
-		return nil, err
-	}
-	for _, f := range found {
-		v.merge(f)
+		if err == nil {
+			err = b.inspectAccounts(ctx, n.id, cl, found)
+		}
+		if err != nil {
+			return nil, err
+		}
+		v.chains = append(v.chains, chain)
+		v.merge(found)
 	}
 	v.oneChain = compare(v.chains, &v.findings)
 	return v, nil
@@ -260,6 +252,8 @@ type verdict struct {
 
 // inspectAccounts compares one node's accounts with the book.
 func (b *book) inspectAccounts(ctx context.Context, id string, cl *client.Client, f *findings) error {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
 	for _, want := range b.accounts {
 		got, err := cl.AccountLocal(ctx, want.pub[:])
 		if err != nil {

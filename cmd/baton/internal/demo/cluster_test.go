@@ -75,8 +75,7 @@ func TestRestartContinuesFromTheLastBlock(t *testing.T) {
 	r.t.start(r.ctx)
 	r.awaitAcks(30)
 	before := r.settle().chains[0]
-	leader := func() string { id, _ := r.w.leaderNow(); return id }
-	r.ok(r.c.stopAll(r.ctx, leader))
+	r.ok(r.c.stopAll(r.ctx, r.w.leaderNow))
 	r.ok(r.c.verifyFolders())
 
 	started := time.Now()
@@ -95,6 +94,6 @@ func TestRestartContinuesFromTheLastBlock(t *testing.T) {
 	if after.Height <= before.Height || !slices.Equal(after.hashes[:len(before.hashes)], before.hashes) {
 		t.Errorf("the chain of height %d is not a continuation of that of height %d", after.Height, before.Height)
 	}
-	r.ok(r.c.stopAll(r.ctx, leader))
+	r.ok(r.c.stopAll(r.ctx, r.w.leaderNow))
 	r.ok(r.c.verifyFolders())
 }

@@ -218,7 +218,7 @@ func (r *run) show(ctx context.Context, begin time.Time) {
 			n := r.t.count.Load()
 			rate := float64(n-last) / now.Sub(lastAt).Seconds()
 			leads := "nobody leads"
-			if id, _ := r.w.leaderNow(); id != "" {
+			if id := r.w.leaderNow(); id != "" {
 				leads = id + " leads"
 			}
 			r.screen.status(fmt.Sprintf("%s acknowledged, %s a second, height %s, %s",
@@ -304,7 +304,7 @@ func (r *run) prove(ctx context.Context) error {
 			r.report.LeaderChangesWithoutFault++
 		}
 	}
-	if err := r.c.stopAll(ctx, func() string { id, _ := r.w.leaderNow(); return id }); err != nil {
+	if err := r.c.stopAll(ctx, r.w.leaderNow); err != nil {
 		return err
 	}
 	r.screen.event(plain, "all nodes ended on SIGTERM with status 0")

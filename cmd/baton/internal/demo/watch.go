@@ -127,10 +127,11 @@ func (w *watcher) awaitLeader(ctx context.Context, after uint64) (id string, ter
 }
 
 // leaderNow returns who leads, "" if nobody is known to.
-func (w *watcher) leaderNow() (string, uint64) {
+func (w *watcher) leaderNow() string {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return leader(w.views, 0)
+	id, _ := leader(w.views, 0)
+	return id
 }
 
 // height returns the greatest final height that any node has spoken of.
