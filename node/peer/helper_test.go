@@ -15,7 +15,12 @@ import (
 	"github.com/rs/zerolog"
 )
 
-const patience = 20 * time.Second // after which a test gives up; never what a test waits for
+const (
+	patience = 20 * time.Second // after which a test gives up; never what a test waits for
+	// unhurried is an idle timeout for tests in which a living peer must not be taken for dead: it forgives a loaded
+	// machine a stall of two thirds of it.
+	unhurried = 2400 * time.Millisecond
+)
 
 type message struct {
 	from    string

@@ -112,7 +112,7 @@ func TestSendErrors(t *testing.T) {
 func TestSlowReader(t *testing.T) {
 	nodes := cluster(t, 3, func(_ int, cfg *Config) {
 		cfg.MaxFrameBytes, cfg.QueueBytes = 64<<10, 256<<10
-		cfg.IdleTimeout = 1500 * time.Millisecond
+		cfg.IdleTimeout = unhurried
 	})
 	gate := make(chan struct{})
 	nodes[1].onMessage = func(message) { <-gate }
@@ -255,7 +255,7 @@ func TestNewAddressEndsTheWait(t *testing.T) {
 }
 
 func TestSilentNetworkIsNoticed(t *testing.T) {
-	nodes := cluster(t, 2, func(_ int, cfg *Config) { cfg.IdleTimeout = 200 * time.Millisecond })
+	nodes := cluster(t, 2, func(_ int, cfg *Config) { cfg.IdleTimeout = unhurried })
 	a, b := nodes[0], nodes[1]
 	r := newRelay(t, b.Addr().String())
 	viaRelay := b.asPeer()
@@ -279,7 +279,7 @@ func TestSilentNetworkIsNoticed(t *testing.T) {
 }
 
 func TestIdleLinkStaysUp(t *testing.T) {
-	nodes := cluster(t, 2, func(_ int, cfg *Config) { cfg.IdleTimeout = 1500 * time.Millisecond })
+	nodes := cluster(t, 2, func(_ int, cfg *Config) { cfg.IdleTimeout = unhurried })
 	startAll(t, nodes)
 	// Each of four connections brings a ping a third of the idle timeout.
 	eventually(t, "the idle timeout passed", func() bool { return nodes[0].Stats().FramesIn > 4*5 })
@@ -312,6 +312,7 @@ func TestSetPeers(t *testing.T) {
 		t.Fatalf("%s came up", id)
 	}
 	for range 2 {
+		recv(t, b.up)
 		recv(t, c.up) // now node1 lets it in too
 	}
 
