@@ -115,6 +115,7 @@ func (b *bootstrap) step(c *Core, now Instant, m Message) error {
 			c.tellTerm(m.From) // this cluster exists: whoever asks has lost its folder
 		case MsgBootInfo:
 			b.offerAgain(c, m)
+		default:
 		}
 		return dropped("%v: this node has a configuration", m.Type)
 	}
@@ -144,6 +145,7 @@ func (b *bootstrap) step(c *Core, now Instant, m Message) error {
 		}
 		b.promises[m.From] = true
 		b.finish(c, now)
+	default:
 	}
 	return nil
 }

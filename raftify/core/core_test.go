@@ -226,11 +226,10 @@ func TestLeaseOrdersHeartbeatsByNumber(t *testing.T) {
 	}
 	s.durable(s.seq)
 	mono := int64(s.at)
-	beat := func(boot time.Duration) core.Instant {
+	beat := func(boot time.Duration) {
 		now := core.Instant{Mono: mono, Boot: mono + int64(boot), Real: mono}
 		s.c.Tick(now)
 		s.take()
-		return now
 	}
 	beat(40 * time.Millisecond)
 	hb := s.got(core.MsgHB)
@@ -329,9 +328,14 @@ func TestStrayMessages(t *testing.T) {
 	s := newSolo(t, "123", nil)
 	s.lead()
 	before := s.c.Fingerprint(s.now())
-	for typ := core.MessageType(0); typ < 40; typ++ {
+	for typ := range core.MessageType(40) {
 		for _, h := range []core.Header{
-			{}, {From: "2"}, {From: "2", To: "3"}, {From: "1", To: "1"}, {From: "9", To: "1"}, {From: "2", To: "1", ClusterID: s.cfg.Hash()},
+			{},
+			{From: "2"},
+			{From: "2", To: "3"},
+			{From: "1", To: "1"},
+			{From: "9", To: "1"},
+			{From: "2", To: "1", ClusterID: s.cfg.Hash()},
 			{From: "2", To: "1", ClusterID: s.cfg.Hash(), Inc: core.Inc{9}, Boot: 1, Term: 99},
 		} {
 			m := core.Message{Type: typ, Header: h}

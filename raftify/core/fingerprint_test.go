@@ -53,8 +53,8 @@ func fill(v reflect.Value, n *int) {
 			v.Set(reflect.ValueOf(Instant{ago, ago, ago}))
 			return
 		}
-		for i := range v.NumField() {
-			fill(v.Field(i), n)
+		for _, f := range v.Fields() {
+			fill(f, n)
 		}
 	case reflect.Pointer:
 		v.Set(reflect.New(v.Type().Elem()))
@@ -319,12 +319,12 @@ func TestCloneBehavesAlike(t *testing.T) {
 				do(id, func(c *Core) { c.Durable(at, lastSeq[id]) })
 			case n == 5:
 				id := ids[r.IntN(3)]
-				do(id, func(c *Core) { c.Transfer(at, ""); c.Suspect(at, ids[0]); c.RequestRound(at) })
+				do(id, func(c *Core) { _ = c.Transfer(at, ""); c.Suspect(at, ids[0]); _, _ = c.RequestRound(at) })
 			case len(net) > 0:
 				i := r.IntN(len(net))
 				m := net[i]
 				net = slices.Delete(net, i, i+1)
-				do(m.To, func(c *Core) { c.Step(at, m) })
+				do(m.To, func(c *Core) { _ = c.Step(at, m) })
 			}
 		}
 	}

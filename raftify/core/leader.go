@@ -53,7 +53,7 @@ func (c *Core) broadcastHB(now Instant) {
 	c.finishRounds()
 }
 
-func (c *Core) stepHBAck(now Instant, m Message) {
+func (c *Core) stepHBAck(m Message) {
 	if c.role != RoleLeader {
 		return
 	}

@@ -31,6 +31,7 @@ func (c *Core) step(now Instant, m Message) error {
 		return c.stepPreVote(now, m)
 	case MsgVote:
 		return c.stepVote(now, m)
+	default:
 	}
 	if m.Term > c.hs.Term {
 		c.setTerm(now, m.Term, "higher term from "+string(m.From))
@@ -39,6 +40,7 @@ func (c *Core) step(now Instant, m Message) error {
 		switch m.Type {
 		case MsgHB, MsgTimeoutNow:
 			c.tellTerm(m.From)
+		default: // an answer; whoever sent it hears of the term when it next asks
 		}
 		return dropped("%v of term %d, this is term %d", m.Type, m.Term, c.hs.Term)
 	}
@@ -50,9 +52,10 @@ func (c *Core) step(now Instant, m Message) error {
 	case MsgHB:
 		return c.stepHB(now, m)
 	case MsgHBAck:
-		c.stepHBAck(now, m)
+		c.stepHBAck(m)
 	case MsgTimeoutNow:
 		return c.stepTimeoutNow(now, m)
+	default: // MsgTerm has said all by its header and configuration
 	}
 	return nil
 }

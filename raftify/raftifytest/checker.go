@@ -188,6 +188,7 @@ func (k *Checker) Happened(at time.Duration, id core.NodeID, inc core.Inc, boot 
 			return
 		}
 		k.Fail(at, "alarm", "%s: %s", id, e.Detail)
+	default:
 	}
 }
 

@@ -194,8 +194,7 @@ func (c *Cluster) Holder() core.NodeID {
 
 func (c *Cluster) trace(format string, args ...any) {
 	if c.cfg.Trace != nil {
-		fmt.Fprintf(c.cfg.Trace, "%12v ", c.now)
-		fmt.Fprintf(c.cfg.Trace, format+"\n", args...)
+		_, _ = fmt.Fprintf(c.cfg.Trace, "%12v %s\n", c.now, fmt.Sprintf(format, args...))
 	}
 }
 

@@ -51,7 +51,7 @@ func TestLateProposal(t *testing.T) {
 // TestLostDiskDoesNotVote: the id of a replaced disk is a stranger to the configuration (R3).
 func TestLostDiskDoesNotVote(t *testing.T) {
 	r := newRun(nil, raftifytest.Config{Seed: 1})
-	r.lead(t, "1")
+	r.lead(t)
 	r.LoseDisk("2")
 	r.Start("2")
 	r.Crash("1")
@@ -73,7 +73,7 @@ func TestFailover(t *testing.T) {
 	const n = 200
 	for seed := uint64(1); seed <= n; seed++ {
 		r := newRun(nil, raftifytest.Config{Seed: seed})
-		r.lead(t, "1")
+		r.lead(t)
 		r.Crash("1")
 		from := r.Now()
 		if err := r.demand(10 * minET); err != nil {

@@ -51,9 +51,10 @@ func (r *run) arm() {
 
 func (r *run) armStarts() { r.armed = true }
 
-// lead runs until node id leads with a lease.
-func (r *run) lead(t *testing.T, id core.NodeID) {
+// lead runs until 1 leads with a lease.
+func (r *run) lead(t *testing.T) {
 	t.Helper()
+	const id = core.NodeID("1")
 	if !r.RunUntil(20*minET, func() bool { return r.Holder() != "" }) {
 		t.Fatalf("no leader to begin with: %v", r.Err())
 	}
@@ -122,8 +123,8 @@ func schedule1(_ *testing.T, off func(*core.Core)) error {
 				}
 			}
 		}
-		r.handOver("2", "1")
-		r.handOver("2", "4")
+		r.handOver("1")
+		r.handOver("4")
 		if !r.RunUntil(minET, func() bool { return r.Leader() == "1" }) {
 			return r.Err()
 		}
@@ -155,8 +156,9 @@ func TestSchedule01ClosedVote(t *testing.T) { pass(t, schedule1) }
 
 // schedule10: the leader's machine sleeps, and with it its monotonic clock.
 func schedule10(t *testing.T, off func(*core.Core)) error {
+	t.Helper()
 	r := newRun(off, raftifytest.Config{Seed: 1})
-	r.lead(t, "1")
+	r.lead(t)
 	r.arm()
 	if err := r.Run(5 * beat); err != nil {
 		return err
@@ -179,8 +181,9 @@ func TestSchedule10SleepingLeader(t *testing.T) { pass(t, schedule10) }
 // schedule11: a voter acknowledges a heartbeat, crashes and is back inside the lease; a node that has not heard the
 // leader for long asks for its vote.
 func schedule11(t *testing.T, off func(*core.Core)) error {
+	t.Helper()
 	r := newRun(off, raftifytest.Config{Seed: 1})
-	r.lead(t, "1")
+	r.lead(t)
 	r.cutBoth([2]core.NodeID{"1", "3"})
 	if err := r.Run(4 * minET); err != nil {
 		return err
@@ -207,8 +210,9 @@ func TestSchedule11RestartInsideTheLease(t *testing.T) { pass(t, schedule11) }
 
 // schedule12: TimeoutNow is under way for so long that the leader gives the handover up.
 func schedule12(t *testing.T, off func(*core.Core)) error {
+	t.Helper()
 	r := newRun(off, raftifytest.Config{Seed: 1})
-	r.lead(t, "1")
+	r.lead(t)
 	r.arm()
 	r.Do("1", func(k *core.Core, now core.Instant) {
 		if err := k.Transfer(now, "2"); err != nil {
@@ -259,6 +263,7 @@ func (a *stuckApp) CampaignDelay() time.Duration                                
 func (a *stuckApp) Transferring(core.Instant, bool)                              {}
 func (a *stuckApp) TransferReady(core.NodeID) bool                               { return true }
 func (a *stuckApp) TakeoverDurable(_ core.Instant, term core.Term)               { a.cmd(core.CmdTakeoverDone, term) }
+
 func (a *stuckApp) cmd(k core.CommandKind, term core.Term) {
 	a.cmds = append(a.cmds, core.Command{Kind: k, Term: term})
 }
@@ -295,9 +300,10 @@ func TestSchedule21LowerTermsAreAnswered(t *testing.T) { pass(t, schedule21) }
 
 // schedule22chained: 3 alone does not hear the leader, and reaches a voter that does.
 func schedule22chained(t *testing.T, off func(*core.Core)) error {
+	t.Helper()
 	return seeds(10, func(seed uint64) error {
 		r := newRun(off, raftifytest.Config{Seed: seed})
-		r.lead(t, "1")
+		r.lead(t)
 		r.arm()
 		r.cutBoth([2]core.NodeID{"1", "3"})
 		if err := r.Run(20 * minET); err != nil {
@@ -314,8 +320,9 @@ func TestSchedule22Chained(t *testing.T) { pass(t, schedule22chained) }
 
 // schedule22quorumLoss: the leader reaches only 3, which reaches everybody; the others reach only 3.
 func schedule22quorumLoss(t *testing.T, off func(*core.Core)) error {
+	t.Helper()
 	r := newRun(off, raftifytest.Config{Seed: 1, Nodes: 5})
-	r.lead(t, "1")
+	r.lead(t)
 	r.arm()
 	for i, a := range r.Nodes() {
 		for _, b := range r.Nodes()[:i] {
@@ -331,8 +338,9 @@ func TestSchedule22QuorumLoss(t *testing.T) { pass(t, schedule22quorumLoss) }
 
 // schedule22deaf: the leader is heard and hears nobody.
 func schedule22deaf(t *testing.T, off func(*core.Core)) error {
+	t.Helper()
 	r := newRun(off, raftifytest.Config{Seed: 1})
-	r.lead(t, "1")
+	r.lead(t)
 	r.arm()
 	r.Net.Cut("2", "1")
 	r.Net.Cut("3", "1")
@@ -349,8 +357,9 @@ func TestSchedule22DeafLeader(t *testing.T) { pass(t, schedule22deaf) }
 
 // schedule22mute: the leader hears everybody and is not heard.
 func schedule22mute(t *testing.T, off func(*core.Core)) error {
+	t.Helper()
 	r := newRun(off, raftifytest.Config{Seed: 1})
-	r.lead(t, "1")
+	r.lead(t)
 	r.arm()
 	r.Net.Cut("1", "2")
 	r.Net.Cut("1", "3")
@@ -368,6 +377,7 @@ func TestSchedule22MuteLeader(t *testing.T) { pass(t, schedule22mute) }
 // schedule23: 1 makes a cluster with 2; its disk is lost; it comes back empty and meets 3, which has not heard of the
 // cluster, and an old message in which 2 told who it is.
 func schedule23(t *testing.T, off func(*core.Core)) error {
+	t.Helper()
 	r := newRun(off, raftifytest.Config{Seed: 1, Expect: 3})
 	r.arm()
 	var info []raftifytest.Envelope[core.Message]
@@ -407,8 +417,9 @@ func TestSchedule23TwoBootstraps(t *testing.T) { pass(t, schedule23) }
 
 // schedule26: the lease of 1 rests on 3 alone; a firewall makes 3 suspect 1.
 func schedule26(t *testing.T, off func(*core.Core)) error {
+	t.Helper()
 	r := newRun(off, raftifytest.Config{Seed: 1})
-	r.lead(t, "1")
+	r.lead(t)
 	r.cutBoth([2]core.NodeID{"1", "2"})
 	if err := r.Run(4 * minET); err != nil {
 		return err
@@ -437,8 +448,8 @@ func schedule27(_ *testing.T, off func(*core.Core)) error {
 		r := newRun(off, raftifytest.Config{Seed: seed, State: inTerm4(3)})
 		r.arm()
 		r.cutBoth([2]core.NodeID{"1", "3"})
-		r.handOver("2", "1")
-		r.handOver("2", "3")
+		r.handOver("1")
+		r.handOver("3")
 		r.Net.Cut("3", "2")
 		granted := func(e raftifytest.Envelope[core.Message]) bool { return e.Msg.Type == core.MsgVoteResp && e.Msg.OK }
 		var vote []raftifytest.Envelope[core.Message]
@@ -475,10 +486,10 @@ func (r *run) step(from, to core.NodeID, m core.Message) {
 	r.Do(to, func(k *core.Core, now core.Instant) { _ = k.Step(now, m) })
 }
 
-// handOver has to campaign at once, on behalf of a node that it takes for its leader.
-func (r *run) handOver(leader, to core.NodeID) {
-	r.step(leader, to, core.Message{Type: core.MsgHB, Seq: 1})
-	r.step(leader, to, core.Message{Type: core.MsgTimeoutNow})
+// handOver has a node campaign at once, on behalf of 2, which it takes for its leader.
+func (r *run) handOver(to core.NodeID) {
+	r.step("2", to, core.Message{Type: core.MsgHB, Seq: 1})
+	r.step("2", to, core.Message{Type: core.MsgTimeoutNow})
 }
 
 func TestSchedule27UnacknowledgedLease(t *testing.T) { pass(t, schedule27) }
@@ -498,8 +509,9 @@ func TestSchedule28SlowDisk(t *testing.T) { pass(t, schedule28) }
 
 // schedule34: the leader is stopped, and its wall clock steps back an hour.
 func schedule34(t *testing.T, off func(*core.Core)) error {
+	t.Helper()
 	r := newRun(off, raftifytest.Config{Seed: 1})
-	r.lead(t, "1")
+	r.lead(t)
 	r.arm()
 	if err := r.Run(5 * beat); err != nil {
 		return err
