@@ -5,8 +5,9 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/baton-ha/baton/blockstore/block"
 	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/baton-ha/baton/blockstore/block"
 )
 
 // benchChild makes a block of ten unsigned transactions: signing them would take longer than an fsync.
@@ -72,7 +73,7 @@ func BenchmarkReadUncached(b *testing.B) {
 		blocks = append(blocks, benchChild(blocks[i]))
 	}
 	write(b, s, Batch{Append: blocks})
-	s.recent.update(ptr(block.Height(0)), 1000, nil)
+	s.recent.update(new(block.Height(0)), 1000, nil)
 	i := 0
 	for b.Loop() {
 		if _, err := s.Block(block.Height(i % 1000)); err != nil {

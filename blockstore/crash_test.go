@@ -8,9 +8,10 @@ import (
 	"sync/atomic"
 	"testing"
 
-	"github.com/baton-ha/baton/blockstore/block"
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
+
+	"github.com/baton-ha/baton/blockstore/block"
 )
 
 // changesDisk says which operations count as steps of a crash or fault test.

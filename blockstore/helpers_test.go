@@ -8,9 +8,10 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/baton-ha/baton/blockstore/block"
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/rs/zerolog"
+
+	"github.com/baton-ha/baton/blockstore/block"
 )
 
 const testDir = "node1/data"
@@ -19,39 +20,41 @@ var testKey = ed25519.NewKeyFromSeed(bytes.Repeat([]byte{3}, ed25519.SeedSize))
 
 func testPub() ed25519.PublicKey { return testKey.Public().(ed25519.PublicKey) }
 
-func ptr[T any](v T) *T { return &v }
-
 func testOptions(fs vfs.FS) Options {
 	return Options{Dir: testDir, FS: fs, Logger: zerolog.Nop(), CacheBytes: 4 << 20}
 }
 
 // mustOpen opens a store that is closed at the end of the test, unless the test did.
-func mustOpen(t testing.TB, fs vfs.FS) *Store {
-	t.Helper()
-	o := testOptions(fs)
-	o.Fatal = func(err error) { t.Errorf("Fatal was called: %v", err) }
+func mustOpen(tb testing.TB, fs vfs.FS) *Store {
+	tb.Helper()
+	return mustOpenWith(tb, testOptions(fs))
+}
+
+func mustOpenWith(tb testing.TB, o Options) *Store {
+	tb.Helper()
+	o.Fatal = func(err error) { tb.Errorf("Fatal was called: %v", err) }
 	s, err := Open(o)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	t.Cleanup(func() {
+	tb.Cleanup(func() {
 		if err := s.Close(); err != nil && !errors.Is(err, ErrClosed) {
-			t.Error(err)
+			tb.Error(err)
 		}
 	})
 	return s
 }
 
 // write enqueues batches and waits for the last answer.
-func write(t testing.TB, s *Store, batches ...Batch) {
-	t.Helper()
+func write(tb testing.TB, s *Store, batches ...Batch) {
+	tb.Helper()
 	var wg sync.WaitGroup
 	for _, b := range batches {
 		wg.Add(1)
 		s.Enqueue(b, func(err error) {
 			defer wg.Done()
 			if err != nil {
-				t.Errorf("write: %v", err)
+				tb.Errorf("write: %v", err)
 			}
 		})
 	}
@@ -100,8 +103,8 @@ func commitTo(b *block.Block, cterm uint64, from block.Height) *Commit {
 }
 
 // fingerprint says all that a store holds of the chain and the hard state.
-func fingerprint(t testing.TB, s *Store) string {
-	t.Helper()
+func fingerprint(tb testing.TB, s *Store) string {
+	tb.Helper()
 	var out bytes.Buffer
 	synced, height, tip := s.Mark()
 	signHeight, signHash := s.SignerRecord()
@@ -114,30 +117,30 @@ func fingerprint(t testing.TB, s *Store) string {
 	for h := block.Height(0); h <= height; h++ {
 		b, err := s.Block(h)
 		if err != nil {
-			t.Fatal(err)
+			tb.Fatal(err)
 		}
 		hash, err := s.HashAt(h)
 		if err != nil || hash != b.Hash() {
-			t.Fatalf("HashAt(%d) = %s, %v; the block is %s", h, hash, err, b.Hash())
+			tb.Fatalf("HashAt(%d) = %s, %v; the block is %s", h, hash, err, b.Hash())
 		}
 		byHash, err := s.BlockByHash(hash)
 		if err != nil || byHash.Header.Height != h {
-			t.Fatalf("BlockByHash of height %d: %v", h, err)
+			tb.Fatalf("BlockByHash of height %d: %v", h, err)
 		}
 		cterm, err := s.CTermAt(h)
 		if err != nil {
-			t.Fatal(err)
+			tb.Fatal(err)
 		}
 		_, sigErr := s.Signature(h)
 		_, finalErr := s.Final(h)
 		if (finalErr == nil) != (sigErr == nil && h <= s.Committed().Height) {
-			t.Fatalf("Final(%d): %v, signature: %v", h, finalErr, sigErr)
+			tb.Fatalf("Final(%d): %v, signature: %v", h, finalErr, sigErr)
 		}
 		fmt.Fprintf(&out, "%d %s cterm %d signed %t txs", h, hash, cterm, sigErr == nil)
 		for i, tx := range b.Txs {
 			at, index, ok, err := s.Lookup(tx.Hash())
 			if err != nil || ok != (h <= s.Committed().Height) || (ok && (at != h || int(index) != i)) {
-				t.Fatalf("Lookup of %d/%d = %d/%d %t %v", h, i, at, index, ok, err)
+				tb.Fatalf("Lookup of %d/%d = %d/%d %t %v", h, i, at, index, ok, err)
 			}
 			fmt.Fprintf(&out, " %t", ok)
 		}
@@ -157,7 +160,7 @@ func script() []Batch {
 	node := NodeRecord{Hash: [32]byte{1}, Enc: []byte("not looked at by the store")}
 	batches := []Batch{
 		{Append: main[:1]},
-		{Synced: ptr(uint64(1))},
+		{Synced: new(uint64(1))},
 		{Append: main[1:2]},
 		{Append: main[2:4], NoSync: true},
 		{Commit: commitTo(main[2], 1, 1)},
@@ -167,11 +170,11 @@ func script() []Batch {
 		{Nodes: []NodeRecord{node}, NoSync: true},
 		{Nodes: []NodeRecord{node}, Checkpoint: &Checkpoint{Height: 3, Hash: main[3].Hash(), Root: block.Hash{9}}},
 		{Append: main[8:13], NoSync: true},
-		{Nacked: ptr(uint64(1))},
-		{Cut: ptr(block.Height(6)), Append: fork[:3], Synced: ptr(uint64(2))},
+		{Nacked: new(uint64(1))},
+		{Cut: new(block.Height(6)), Append: fork[:3], Synced: new(uint64(2))},
 		{Commit: commitTo(fork[1], 2, 8), NoSync: true},
 		{Signed: signed(main[4], main[5], main[6], fork[0], fork[1])},
-		{Cut: ptr(block.Height(8))},
+		{Cut: new(block.Height(8))},
 		{Append: fork[2:], NoSync: true},
 		{},
 		{Commit: commitTo(fork[4], 2, 9), Signed: signed(fork[4], fork[2])},
@@ -183,13 +186,13 @@ func script() []Batch {
 }
 
 // fingerprints returns what a store holds after each batch of the script; index 0 is before the first.
-func fingerprints(t testing.TB) []string {
-	t.Helper()
-	s := mustOpen(t, vfs.NewMem())
-	out := []string{fingerprint(t, s)}
+func fingerprints(tb testing.TB) []string {
+	tb.Helper()
+	s := mustOpen(tb, vfs.NewMem())
+	out := []string{fingerprint(tb, s)}
 	for _, b := range script() {
-		write(t, s, b)
-		out = append(out, fingerprint(t, s))
+		write(tb, s, b)
+		out = append(out, fingerprint(tb, s))
 	}
 	return out
 }

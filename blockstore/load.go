@@ -4,8 +4,9 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/baton-ha/baton/blockstore/block"
 	"github.com/cockroachdb/pebble/v2"
+
+	"github.com/baton-ha/baton/blockstore/block"
 )
 
 // initialize writes the format into a folder that has nothing yet.

@@ -161,8 +161,7 @@ func (s *Store) CTermAt(h block.Height) (uint64, error) {
 
 // atHeight adds the height to an error.
 func atHeight(h block.Height, err error) error {
-	var damage *CorruptionError
-	if errors.As(err, &damage) {
+	if damage, ok := errors.AsType[*CorruptionError](err); ok {
 		return &CorruptionError{Op: damage.Op, Height: h, Err: damage.Err}
 	}
 	if err != nil {

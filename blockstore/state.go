@@ -5,8 +5,9 @@ import (
 	"fmt"
 	"slices"
 
-	"github.com/baton-ha/baton/blockstore/block"
 	"github.com/cockroachdb/pebble/v2"
+
+	"github.com/baton-ha/baton/blockstore/block"
 )
 
 // state is all that is small and read often. A published state never changes; the writer works on a copy.

@@ -8,9 +8,10 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/cockroachdb/pebble/v2/vfs"
+
 	"github.com/baton-ha/baton/blockstore/block"
 	"github.com/baton-ha/baton/blockstore/merkle"
-	"github.com/cockroachdb/pebble/v2/vfs"
 )
 
 func TestEmpty(t *testing.T) {
@@ -212,7 +213,7 @@ func TestClose(t *testing.T) {
 func TestConcurrentReaders(t *testing.T) {
 	s := mustOpen(t, vfs.NewMem())
 	base := chain(10)
-	write(t, s, Batch{Append: base, Commit: commitTo(base[8], 1, 1), Synced: ptr(uint64(1))})
+	write(t, s, Batch{Append: base, Commit: commitTo(base[8], 1, 1), Synced: new(uint64(1))})
 	// Two branches of different lengths on height 8; each batch swaps one for the other.
 	branches := [2][]*block.Block{{child(base[8], "a", 1)}, {child(base[8], "b", 2)}}
 	branches[1] = append(branches[1], child(branches[1][0], "b", 1))
@@ -247,7 +248,7 @@ func TestConcurrentReaders(t *testing.T) {
 		})
 	}
 	for i := range 200 {
-		write(t, s, Batch{Cut: ptr(block.Height(8)), Append: branches[i%2], Synced: ptr(uint64(i + 2))})
+		write(t, s, Batch{Cut: new(block.Height(8)), Append: branches[i%2], Synced: new(uint64(i + 2))})
 	}
 	close(stop)
 	wg.Wait()
@@ -257,11 +258,7 @@ func TestConcurrentReaders(t *testing.T) {
 func TestSmallCache(t *testing.T) {
 	o := testOptions(vfs.NewMem())
 	o.CacheBytes = 2000
-	s, err := Open(o)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer s.Close()
+	s := mustOpenWith(t, o)
 	want := fingerprints(t)
 	for i, b := range script() {
 		write(t, s, b)
@@ -289,28 +286,32 @@ func TestInvariants(t *testing.T) {
 		"gap":                   {Batch{Append: blocks[5:]}, "append of 5"},
 		"wrong parent":          {Batch{Append: []*block.Block{child(child(blocks[2], "z", 0), "y", 0)}}, "on parent"},
 		"genesis twice":         {Batch{Append: blocks[:1]}, "append of 0"},
-		"cut below commit":      {Batch{Cut: ptr(block.Height(1))}, "I12"},
+		"cut below commit":      {Batch{Cut: new(block.Height(1))}, "I12"},
 		"commit falls":          {Batch{Commit: commitTo(blocks[1], 1, 1)}, "I12"},
 		"commit of other hash":  {Batch{Commit: &Commit{Height: 3, Hash: other.Hash()}}, "R11"},
 		"commit above tip":      {Batch{Commit: commitTo(blocks[4], 1, 1)}, "above the tip"},
 		"sign uncommitted":      {Batch{Signed: signed(blocks[3])}, "I10"},
 		"sign other hash":       {Batch{Signed: []Signed{{Height: 2, Hash: other.Hash()}}}, "I10"},
 		"sign genesis":          {Batch{Signed: signed(blocks[0])}, "I10"},
-		"synced falls":          {Batch{Synced: ptr(uint64(1))}, "synced would fall"},
+		"synced falls":          {Batch{Synced: new(uint64(1))}, "synced would fall"},
 		"certificate reversed":  {Batch{Commit: commitTo(blocks[3], 2, 4)}, "certificate"},
 		"uncommitted state":     {Batch{Checkpoint: &Checkpoint{Height: 3, Hash: blocks[3].Hash()}}, "checkpoint at 3"},
 		"checkpoint other hash": {Batch{Checkpoint: &Checkpoint{Height: 2, Hash: other.Hash()}}, "checkpoint of"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := mustOpen(t, vfs.NewMem())
-			write(t, s, Batch{Append: blocks[:4], Commit: commitTo(blocks[2], 1, 1), Synced: ptr(uint64(2))})
+			write(t, s, Batch{Append: blocks[:4], Commit: commitTo(blocks[2], 1, 1), Synced: new(uint64(2))})
 			defer func() {
 				if r := recover(); r == nil || !strings.Contains(fmt.Sprint(r), c.want) {
 					t.Errorf("got %v, want %q", r, c.want)
 				}
 			}()
 			g := s.newGroup()
-			defer g.pb.Close()
+			defer func() {
+				if err := g.pb.Close(); err != nil {
+					t.Error(err)
+				}
+			}()
 			_ = g.add(c.batch) // in the writer's place: a panic there would end the test
 		})
 	}

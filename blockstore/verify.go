@@ -6,11 +6,12 @@ import (
 	"fmt"
 	"os"
 
-	"github.com/baton-ha/baton/blockstore/block"
-	"github.com/baton-ha/baton/blockstore/merkle"
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/rs/zerolog"
+
+	"github.com/baton-ha/baton/blockstore/block"
+	"github.com/baton-ha/baton/blockstore/merkle"
 )
 
 // maxProblems bounds Report.Problems.

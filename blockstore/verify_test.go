@@ -5,11 +5,12 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/baton-ha/baton/blockstore/block"
-	"github.com/baton-ha/baton/blockstore/merkle"
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/rs/zerolog"
+
+	"github.com/baton-ha/baton/blockstore/block"
+	"github.com/baton-ha/baton/blockstore/merkle"
 )
 
 func isStateProblem(err error) bool {
@@ -141,8 +142,7 @@ func TestDamage(t *testing.T) {
 			}
 			found := false
 			for _, p := range rep.Problems {
-				var corruption *CorruptionError
-				if !errors.As(p, &corruption) {
+				if _, ok := errors.AsType[*CorruptionError](p); !ok {
 					t.Errorf("problem without a name: %v", p)
 				}
 				found = found || strings.Contains(p.Error(), c.want)

@@ -34,11 +34,11 @@ func (s *memStore) Node(h Hash) ([]byte, error) {
 	return enc, nil
 }
 
-func (s *memStore) checkpoint(t testing.TB, m *Map) (count int) {
-	t.Helper()
+func (s *memStore) checkpoint(tb testing.TB, m *Map) (count int) {
+	tb.Helper()
 	err := m.NewNodes(func(h Hash, enc []byte) error {
 		if HashNode(enc) != h {
-			t.Fatalf("node %x comes with other bytes", h)
+			tb.Fatalf("node %x comes with other bytes", h)
 		}
 		s.mu.Lock()
 		s.nodes[h] = enc
@@ -47,7 +47,7 @@ func (s *memStore) checkpoint(t testing.TB, m *Map) (count int) {
 		return nil
 	})
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	m.MarkStored()
 	return count
@@ -62,11 +62,11 @@ func randomKey(rng *rand.Rand) []byte {
 	return key
 }
 
-func mustUpdate(t testing.TB, m *Map, changes ...Change) *Map {
-	t.Helper()
+func mustUpdate(tb testing.TB, m *Map, changes ...Change) *Map {
+	tb.Helper()
 	next, err := m.Update(changes)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return next
 }
@@ -172,8 +172,8 @@ func TestDeleteRestoresRoot(t *testing.T) {
 		roots, keys = append(roots, m.Root()), append(keys, key)
 		m = mustUpdate(t, m, Change{Key: key, Value: []byte("v")})
 	}
-	for i := len(keys) - 1; i >= 0; i-- {
-		m = mustUpdate(t, m, Change{Key: keys[i], Delete: true})
+	for i, key := range slices.Backward(keys) {
+		m = mustUpdate(t, m, Change{Key: key, Delete: true})
 		if m.Root() != roots[i] {
 			t.Fatalf("deleting key %d did not bring its root back", i)
 		}
