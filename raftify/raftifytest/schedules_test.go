@@ -13,100 +13,6 @@ import (
 // checker found; off switches rules off (nil: none). The tests here run them with all rules on; those of
 // schedules_faults_test.go, under the tag faults, with a rule off, and demand the violation.
 
-const (
-	minET = 200 * time.Millisecond // of core.DefaultTiming(1)
-	beat  = 40 * time.Millisecond
-)
-
-type run struct {
-	*raftifytest.Cluster
-	off   func(*core.Core)
-	armed bool
-}
-
-// newRun starts a cluster with all rules on.
-func newRun(off func(*core.Core), cfg raftifytest.Config) *run {
-	r := &run{off: off}
-	if *traceFlag {
-		cfg.Trace = os.Stderr
-	}
-	cfg.OnCore = func(k *core.Core) {
-		if r.armed && off != nil {
-			off(k)
-		}
-	}
-	r.Cluster = raftifytest.NewCluster(cfg)
-	return r
-}
-
-// arm switches the rules off in all cores; armStarts in those that start from now on.
-func (r *run) arm() {
-	r.armed = true
-	for _, n := range r.Nodes() {
-		if n.Up() && r.off != nil {
-			r.off(n.Core())
-		}
-	}
-}
-
-func (r *run) armStarts() { r.armed = true }
-
-// lead runs until 1 leads with a lease.
-func (r *run) lead(t *testing.T) {
-	t.Helper()
-	const id = core.NodeID("1")
-	if !r.RunUntil(20*minET, func() bool { return r.Holder() != "" }) {
-		t.Fatalf("no leader to begin with: %v", r.Err())
-	}
-	if err := r.Run(5 * beat); err != nil {
-		t.Fatal(err)
-	}
-	if r.Holder() != id {
-		r.Do(r.Holder(), func(k *core.Core, now core.Instant) {
-			if err := k.Transfer(now, id); err != nil {
-				t.Fatal(err)
-			}
-		})
-	}
-	if !r.RunUntil(10*minET, func() bool { return r.Holder() == id }) {
-		t.Fatalf("%s does not lead: %v", id, r.Err())
-	}
-	if err := r.Run(5 * beat); err != nil {
-		t.Fatal(err)
-	}
-}
-
-// demand fails I14 if nobody leads with a lease within limit.
-func (r *run) demand(limit time.Duration) error {
-	if !r.RunUntil(limit, func() bool { return r.Holder() != "" }) && r.Err() == nil {
-		r.Checker.Fail(r.Now(), "I14", "no leader within %v", limit)
-	}
-	return r.Err()
-}
-
-func (r *run) cutBoth(pairs ...[2]core.NodeID) {
-	for _, p := range pairs {
-		r.Net.CutBoth(p[0], p[1])
-	}
-}
-
-// seeds runs one over some seeds, for schedules that need a draw to fall well.
-func seeds(n uint64, one func(seed uint64) error) error {
-	for seed := range n {
-		if err := one(seed + 1); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func pass(t *testing.T, schedule func(t *testing.T, off func(*core.Core)) error) {
-	t.Helper()
-	if err := schedule(t, nil); err != nil {
-		t.Error(err)
-	}
-}
-
 // schedule1: 1 wins term 5 with 2 and 5, and its configuration becomes (5,3) = {1,3,4} by way of (5,2) = {1,2,3,4}. 3
 // has accepted 1 as its leader. 4 stood for the same term, and learns (5,3) by gossip. Nothing but the closed vote of
 // 3, or the vote that accepting a leader is, or the end of 4's candidacy, keeps 3 and 4 from being a majority of it.
@@ -198,14 +104,6 @@ func schedule11(t *testing.T, off func(*core.Core)) error {
 	return r.demandOf("3", 10*minET)
 }
 
-// demandOf fails I14 if id does not hold the lease within limit.
-func (r *run) demandOf(id core.NodeID, limit time.Duration) error {
-	if !r.RunUntil(limit, func() bool { return r.Holder() == id }) && r.Err() == nil {
-		r.Checker.Fail(r.Now(), "I14", "%s does not lead within %v", id, limit)
-	}
-	return r.Err()
-}
-
 func TestSchedule11RestartInsideTheLease(t *testing.T) { pass(t, schedule11) }
 
 // schedule12: TimeoutNow is under way for so long that the leader gives the handover up.
@@ -245,36 +143,6 @@ func schedule20(_ *testing.T, off func(*core.Core)) error {
 	r := newRun(off, raftifytest.Config{Seed: 1, Hook: func(id core.NodeID) core.Hook { return &stuckApp{id: id, stuck: &stuck} }})
 	r.arm()
 	return r.demand(15 * minET)
-}
-
-// stuckApp is an application that cannot take over on the node that wins first.
-type stuckApp struct {
-	id    core.NodeID
-	stuck *core.NodeID
-	cmds  []core.Command
-}
-
-func (a *stuckApp) Observe(core.Instant, core.Status)                            {}
-func (a *stuckApp) Report() []byte                                               { return nil }
-func (a *stuckApp) HeartbeatAttachment() []byte                                  { return nil }
-func (a *stuckApp) LeaderHeartbeat(core.Instant, core.NodeID, core.Term, []byte) {}
-func (a *stuckApp) Tick(core.Instant)                                            {}
-func (a *stuckApp) CampaignDelay() time.Duration                                 { return 0 }
-func (a *stuckApp) Transferring(core.Instant, bool)                              {}
-func (a *stuckApp) TransferReady(core.NodeID) bool                               { return true }
-func (a *stuckApp) TakeoverDurable(_ core.Instant, term core.Term)               { a.cmd(core.CmdTakeoverDone, term) }
-
-func (a *stuckApp) cmd(k core.CommandKind, term core.Term) {
-	a.cmds = append(a.cmds, core.Command{Kind: k, Term: term})
-}
-func (a *stuckApp) Commands() []core.Command { c := a.cmds; a.cmds = nil; return c }
-func (a *stuckApp) Elected(_ core.Instant, term core.Term, _ []core.Report) {
-	if *a.stuck == "" {
-		*a.stuck = a.id
-	}
-	if *a.stuck != a.id {
-		a.cmd(core.CmdTakeoverWriting, term)
-	}
 }
 
 func TestSchedule20TakeoverThatNeverEnds(t *testing.T) { pass(t, schedule20) }
@@ -466,30 +334,6 @@ func schedule27(_ *testing.T, off func(*core.Core)) error {
 		r.Net.Take(func(e raftifytest.Envelope[core.Message]) bool { return e.From == "1" })
 		return r.Run(10 * minET)
 	})
-}
-
-// inTerm4 is the state of n voters in term 4.
-func inTerm4(n int) func(id core.NodeID) core.HardState {
-	var ms []core.Member
-	for _, x := range "12345"[:n] {
-		ms = append(ms, core.Member{ID: core.NodeID(x), Inc: core.Inc{byte(x)}, Voter: true})
-	}
-	cfg := core.NewConfig(core.CfgKey{CTerm: 4, Ver: 1}, ms)
-	return func(id core.NodeID) core.HardState {
-		return core.HardState{ID: id, Inc: core.Inc{id[0]}, Term: 4, Vote: core.Vote{Kind: core.VoteNone}, Cfg: cfg, ClusterID: cfg.Hash()}
-	}
-}
-
-// step hands a node a message as if from another.
-func (r *run) step(from, to core.NodeID, m core.Message) {
-	m.Header = r.Node(from).Core().Header(to)
-	r.Do(to, func(k *core.Core, now core.Instant) { _ = k.Step(now, m) })
-}
-
-// handOver has a node campaign at once, on behalf of 2, which it takes for its leader.
-func (r *run) handOver(to core.NodeID) {
-	r.step("2", to, core.Message{Type: core.MsgHB, Seq: 1})
-	r.step("2", to, core.Message{Type: core.MsgTimeoutNow})
 }
 
 func TestSchedule27UnacknowledgedLease(t *testing.T) { pass(t, schedule27) }
