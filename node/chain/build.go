@@ -133,7 +133,7 @@ func (a *assembly) add(tx *Tx) (Verdict, error) {
 		return Verdict{}, err
 	}
 	if fault != nil {
-		return Verdict{Kind: VerdictRejected, Err: fault}, nil
+		return Verdict{Kind: VerdictRejected, Err: fault}, nil //nolint:nilerr // the fault is the verdict, no failure to build
 	}
 	a.txs = append(a.txs, tx.raw)
 	a.room.bytes -= tx.Size()

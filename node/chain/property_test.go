@@ -2,6 +2,7 @@ package chain
 
 import (
 	"fmt"
+	"maps"
 	"math/big"
 	"math/rand/v2"
 	"reflect"
@@ -31,10 +32,7 @@ func newNaive(g *Genesis) *naive {
 }
 
 func (n *naive) copy() *naive {
-	c := &naive{map[PublicKey]uint64{}, map[PublicKey]map[string]*big.Int{}, n.assets}
-	for k, v := range n.nonces {
-		c.nonces[k] = v
-	}
+	c := &naive{maps.Clone(n.nonces), map[PublicKey]map[string]*big.Int{}, n.assets}
 	for k, byAsset := range n.balances {
 		c.balances[k] = map[string]*big.Int{}
 		for asset, a := range byAsset {
@@ -103,74 +101,72 @@ func (p plan) sign(w wallet) *block.Tx {
 // TestRandomTransfers runs random transactions, most of them possible, through Build, Apply and the naive ledger.
 func TestRandomTransfers(t *testing.T) {
 	for seed := range uint64(6) {
-		t.Run(fmt.Sprint(seed), func(t *testing.T) { randomTransfers(t, seed) })
-	}
-}
-
-func randomTransfers(t *testing.T, seed uint64) {
-	r := rand.New(rand.NewPCG(seed, 99))
-	ws := newWallets(6)
-	g := testGenesis(ws[:4])
-	half, _ := ParseAmount(new(big.Int).Lsh(big.NewInt(1), 255).String()) // two such balances would overflow
-	g.Balances[ws[1].pub]["huge"] = half
-	assets := []string{NativeAsset, NativeAsset, "gold", "huge", "silver"}
-	leader, state := newChain(t, g)
-	follower, other := newChain(t, g)
-	model := newNaive(g)
-	verdictsSeen := map[VerdictKind]int{}
-	for range 25 {
-		var raw []*block.Tx
-		var want []bool
-		for range 1 + r.IntN(20) {
-			w := ws[r.IntN(len(ws))]
-			p := plan{from: w.pub, nonce: model.nonces[w.pub]}
-			if r.IntN(8) == 0 {
-				p.nonce = p.nonce + uint64(r.IntN(3)) - min(p.nonce, 1)
-			}
-			for range 1 + r.IntN(3) {
-				asset := assets[r.IntN(len(assets))]
-				if asset == "silver" && r.IntN(4) > 0 {
-					asset = NativeAsset
+		t.Run(fmt.Sprint(seed), func(t *testing.T) {
+			r := rand.New(rand.NewPCG(seed, 99))
+			ws := newWallets(6)
+			g := testGenesis(ws[:4])
+			half, _ := ParseAmount(new(big.Int).Lsh(big.NewInt(1), 255).String()) // two such balances would overflow
+			g.Balances[ws[1].pub]["huge"] = half
+			assets := []string{NativeAsset, NativeAsset, "gold", "huge", "silver"}
+			leader, state := newChain(t, g)
+			follower, other := newChain(t, g)
+			model := newNaive(g)
+			verdictsSeen := map[VerdictKind]int{}
+			for range 25 {
+				var raw []*block.Tx
+				var want []bool
+				for range 1 + r.IntN(20) {
+					w := ws[r.IntN(len(ws))]
+					p := plan{from: w.pub, nonce: model.nonces[w.pub]}
+					if r.IntN(8) == 0 {
+						p.nonce = p.nonce + uint64(r.IntN(3)) - min(p.nonce, 1)
+					}
+					for range 1 + r.IntN(3) {
+						asset := assets[r.IntN(len(assets))]
+						if asset == "silver" && r.IntN(4) > 0 {
+							asset = NativeAsset
+						}
+						amount := NewAmount(1 + r.Uint64N(400))
+						if held := model.account(w.pub).Balances[asset]; held != "" && r.IntN(5) == 0 {
+							amount, _ = ParseAmount(held) // all of it
+						}
+						p.transfers = append(p.transfers, Transfer{ws[r.IntN(len(ws))].pub, asset, amount})
+					}
+					next, included := model.run(p)
+					model = next
+					raw, want = append(raw, p.sign(w)), append(want, included)
 				}
-				amount := NewAmount(1 + r.Uint64N(400))
-				if held := model.account(w.pub).Balances[asset]; held != "" && r.IntN(5) == 0 {
-					amount, _ = ParseAmount(held) // all of it
+				b, next, verdicts, err := leader.Build(state, BuildSpec{NowMs: int64(r.Uint32())}, mustParse(t, leader, raw...))
+				if err != nil {
+					t.Fatal(err)
 				}
-				p.transfers = append(p.transfers, Transfer{ws[r.IntN(len(ws))].pub, asset, amount})
+				for i, v := range verdicts {
+					verdictsSeen[v.Kind]++
+					if (v.Kind == VerdictIncluded) != want[i] {
+						t.Fatalf("verdict %+v %v on %s, the naive ledger says %v", v, v.Err, raw[i].Payload, want[i])
+					}
+				}
+				if b != nil {
+					decoded, err := block.Decode(b.Encode())
+					if err != nil {
+						t.Fatal(err)
+					}
+					if other, err = follower.Apply(other, decoded); err != nil {
+						t.Fatal(err)
+					}
+					if other.Root() != next.Root() || other.BlockHash() != next.BlockHash() {
+						t.Fatal("Apply reached another state than Build")
+					}
+				}
+				state = next
+				checkAgainst(t, g, ws, state, model)
 			}
-			next, included := model.run(p)
-			model = next
-			raw, want = append(raw, p.sign(w)), append(want, included)
-		}
-		b, next, verdicts, err := leader.Build(state, BuildSpec{NowMs: int64(r.Uint32())}, mustParse(t, leader, raw...))
-		if err != nil {
-			t.Fatal(err)
-		}
-		for i, v := range verdicts {
-			verdictsSeen[v.Kind]++
-			if (v.Kind == VerdictIncluded) != want[i] {
-				t.Fatalf("verdict %+v %v on %s, the naive ledger says %v", v, v.Err, raw[i].Payload, want[i])
+			for _, kind := range []VerdictKind{VerdictIncluded, VerdictRejected, VerdictAhead, VerdictBehind} {
+				if verdictsSeen[kind] == 0 {
+					t.Errorf("verdict %d was never given: the test tests too little", kind)
+				}
 			}
-		}
-		if b != nil {
-			decoded, err := block.Decode(b.Encode())
-			if err != nil {
-				t.Fatal(err)
-			}
-			if other, err = follower.Apply(other, decoded); err != nil {
-				t.Fatal(err)
-			}
-			if other.Root() != next.Root() || other.BlockHash() != next.BlockHash() {
-				t.Fatal("Apply reached another state than Build")
-			}
-		}
-		state = next
-		checkAgainst(t, g, ws, state, model)
-	}
-	for _, kind := range []VerdictKind{VerdictIncluded, VerdictRejected, VerdictAhead, VerdictBehind} {
-		if verdictsSeen[kind] == 0 {
-			t.Errorf("verdict %d was never given: the test tests too little", kind)
-		}
+		})
 	}
 }
 

@@ -10,8 +10,7 @@ import (
 )
 
 func kindOf(err error) ErrorKind {
-	var fault *TxError
-	if errors.As(err, &fault) {
+	if fault, ok := errors.AsType[*TxError](err); ok {
 		return fault.Kind
 	}
 	return 0

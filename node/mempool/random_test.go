@@ -15,110 +15,108 @@ import (
 // transaction ends included, refused, expired, or thrown out as one too many.
 func TestRandom(t *testing.T) {
 	for seed := range uint64(10) {
-		t.Run(fmt.Sprint(seed), func(t *testing.T) { randomRun(t, seed) })
-	}
-}
-
-func randomRun(t *testing.T, seed uint64) {
-	r := rand.New(rand.NewPCG(seed, 7))
-	const accounts, nonces = 5, 40
-	b := newBench(t, accounts)
-	limits := Limits{MaxTxs: 60, MaxBytes: 30_000, MaxPerAccountAhead: 6, AheadWait: 40}
-	p := New(limits)
-	var todo []*chain.Tx
-	for a := range accounts {
-		for n := range uint64(nonces) {
-			todo = append(todo, b.pay(a, n))
-			if r.IntN(10) == 0 {
-				todo = append(todo, b.tx(a, n, 2, r.IntN(300)))
-			}
-		}
-	}
-	for i := range todo { // out of order, but not wildly
-		j := min(len(todo)-1, i+r.IntN(12))
-		todo[i], todo[j] = todo[j], todo[i]
-	}
-	in, out := map[*chain.Tx]bool{}, map[*chain.Tx]string{}
-	gone := func(how string, txs ...*chain.Tx) {
-		for _, tx := range txs {
-			if !in[tx] || out[tx] != "" {
-				t.Fatalf("%s: nonce %d, in %v, out %q", how, tx.Nonce(), in[tx], out[tx])
-			}
-			out[tx] = how
-		}
-	}
-	included := map[chain.PublicKey]uint64{}
-	idle, now := 0, time.Duration(0)
-	for ; idle < 100; now++ {
-		for range r.IntN(6) {
-			if len(todo) == 0 {
-				break
-			}
-			tx := todo[0]
-			todo = todo[1:]
-			switch err := p.Add(tx, now); {
-			case err == nil:
-				if in[tx] && out[tx] == "" {
-					t.Fatal("held twice")
+		t.Run(fmt.Sprint(seed), func(t *testing.T) {
+			r := rand.New(rand.NewPCG(seed, 7))
+			const accounts, nonces = 5, 40
+			b := newBench(t, accounts)
+			limits := Limits{MaxTxs: 60, MaxBytes: 30_000, MaxPerAccountAhead: 6, AheadWait: 40}
+			p := New(limits)
+			var todo []*chain.Tx
+			for a := range accounts {
+				for n := range uint64(nonces) {
+					todo = append(todo, b.pay(a, n))
+					if r.IntN(10) == 0 {
+						todo = append(todo, b.tx(a, n, 2, r.IntN(300)))
+					}
 				}
-				in[tx] = true
-				delete(out, tx)
-			case errors.Is(err, ErrFull), errors.Is(err, ErrTooManyAhead):
-				todo = append(todo, tx) // as a client would
-			default:
-				t.Fatal(err)
 			}
-		}
-		taken := p.Take(1+r.IntN(20), 1000+r.IntN(9000))
-		if r.IntN(10) == 0 {
-			p.Return(taken)
-			check(t, p)
-			continue
-		}
-		_, next, verdicts, err := b.exec.Build(b.state, chain.BuildSpec{MaxTxs: 1 + r.IntN(10)}, taken)
-		if err != nil {
-			t.Fatal(err)
-		}
-		b.state = next
-		for i, v := range verdicts {
-			switch v.Kind {
-			case chain.VerdictIncluded:
-				if taken[i].Nonce() != included[taken[i].Sender()] {
-					t.Fatal("out of order")
+			for i := range todo { // out of order, but not wildly
+				j := min(len(todo)-1, i+r.IntN(12))
+				todo[i], todo[j] = todo[j], todo[i]
+			}
+			in, out := map[*chain.Tx]bool{}, map[*chain.Tx]string{}
+			gone := func(how string, txs ...*chain.Tx) {
+				for _, tx := range txs {
+					if !in[tx] || out[tx] != "" {
+						t.Fatalf("%s: nonce %d, in %v, out %q", how, tx.Nonce(), in[tx], out[tx])
+					}
+					out[tx] = how
 				}
-				included[taken[i].Sender()]++
-				gone("included", taken[i])
-			case chain.VerdictBehind, chain.VerdictRejected:
-				gone("refused", taken[i])
-			case chain.VerdictAhead, chain.VerdictNoRoom:
 			}
-		}
-		over := p.Settle(taken, verdicts)
-		check(t, p)
-		gone("over", over...)
-		late := p.Expire(now)
-		gone("late", late...)
-		todo = append(todo, append(over, late...)...) // sent again
-		check(t, p)
-		if idle++; len(taken) > 0 || len(late) > 0 || len(todo) > 0 {
-			idle = 0
-		}
-		if now > 20_000 {
-			t.Fatalf("no end: %d held, %d to do", p.Len(), len(todo))
-		}
-	}
-	if p.Len() != 0 {
-		t.Errorf("%d left over", p.Len())
-	}
-	for tx := range in {
-		if out[tx] == "" {
-			t.Errorf("nonce %d got lost", tx.Nonce())
-		}
-	}
-	for a := range accounts {
-		if n := included[b.pub(a)]; n != nonces {
-			t.Errorf("account %d at %d", a, n)
-		}
+			included := map[chain.PublicKey]uint64{}
+			idle, now := 0, time.Duration(0)
+			for ; idle < 100; now++ {
+				for range r.IntN(6) {
+					if len(todo) == 0 {
+						break
+					}
+					tx := todo[0]
+					todo = todo[1:]
+					switch err := p.Add(tx, now); {
+					case err == nil:
+						if in[tx] && out[tx] == "" {
+							t.Fatal("held twice")
+						}
+						in[tx] = true
+						delete(out, tx)
+					case errors.Is(err, ErrFull), errors.Is(err, ErrTooManyAhead):
+						todo = append(todo, tx) // as a client would
+					default:
+						t.Fatal(err)
+					}
+				}
+				taken := p.Take(1+r.IntN(20), 1000+r.IntN(9000))
+				if r.IntN(10) == 0 {
+					p.Return(taken)
+					check(t, p)
+					continue
+				}
+				_, next, verdicts, err := b.exec.Build(b.state, chain.BuildSpec{MaxTxs: 1 + r.IntN(10)}, taken)
+				if err != nil {
+					t.Fatal(err)
+				}
+				b.state = next
+				for i, v := range verdicts {
+					switch v.Kind {
+					case chain.VerdictIncluded:
+						if taken[i].Nonce() != included[taken[i].Sender()] {
+							t.Fatal("out of order")
+						}
+						included[taken[i].Sender()]++
+						gone("included", taken[i])
+					case chain.VerdictBehind, chain.VerdictRejected:
+						gone("refused", taken[i])
+					case chain.VerdictAhead, chain.VerdictNoRoom:
+					}
+				}
+				over := p.Settle(taken, verdicts)
+				check(t, p)
+				gone("over", over...)
+				late := p.Expire(now)
+				gone("late", late...)
+				todo = append(todo, append(over, late...)...) // sent again
+				check(t, p)
+				if idle++; len(taken) > 0 || len(late) > 0 || len(todo) > 0 {
+					idle = 0
+				}
+				if now > 20_000 {
+					t.Fatalf("no end: %d held, %d to do", p.Len(), len(todo))
+				}
+			}
+			if p.Len() != 0 {
+				t.Errorf("%d left over", p.Len())
+			}
+			for tx := range in {
+				if out[tx] == "" {
+					t.Errorf("nonce %d got lost", tx.Nonce())
+				}
+			}
+			for a := range accounts {
+				if n := included[b.pub(a)]; n != nonces {
+					t.Errorf("account %d at %d", a, n)
+				}
+			}
+		})
 	}
 }
 
