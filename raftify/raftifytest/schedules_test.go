@@ -1,7 +1,6 @@
 package raftifytest_test
 
 import (
-	"os"
 	"testing"
 	"time"
 
