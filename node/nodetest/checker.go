@@ -3,6 +3,7 @@ package nodetest
 import (
 	"fmt"
 	"math"
+	"slices"
 
 	"github.com/baton-ha/baton/blockstore/block"
 	"github.com/baton-ha/baton/node/replication"
@@ -184,6 +185,7 @@ func (c *Checker) Chain(m replication.Message) {
 		c.proposed[key] = m.Block.Hash()
 	case replication.MsgAck:
 		c.ack(n, m)
+	default: // judged by what comes of them
 	}
 }
 
@@ -316,8 +318,7 @@ func (c *Checker) decide(ref replication.Ref) {
 		c.fail("I8: %v, below the newly committed %v, is not the committed %d/%x", at, ref, at.Height, c.committed[at.Height][:4])
 		return
 	}
-	for i := len(rev) - 1; i >= 0; i-- {
-		b := rev[i]
+	for _, b := range slices.Backward(rev) {
 		c.committed = append(c.committed, b.Hash())
 		c.decidedIn = append(c.decidedIn, math.MaxUint64)
 		if c.Valid != nil && !c.Valid(b) {

@@ -44,7 +44,7 @@ func (c *client) submit(nonce uint64) {
 }
 
 // final tells the client that its transaction is in the committed and signed block ref.
-func (c *client) final(n *node, nonce uint64, ref replication.Ref) {
+func (c *client) final(nonce uint64, ref replication.Ref) {
 	c.s.chk.Acknowledged(purse{c.account, nonce}.tx(), ref)
 	if nonce+1 > c.done {
 		c.done = nonce + 1
@@ -74,7 +74,7 @@ func (n *node) answer(p purse) {
 	for {
 		b := n.s.led.blocks[at.Hash]
 		if n.s.led.after[b.Header.Parent].next[p.account] <= p.nonce {
-			n.s.clients[p.account].final(n, p.nonce, at)
+			n.s.clients[p.account].final(p.nonce, at)
 			return
 		}
 		at = replication.Ref{Height: at.Height - 1, Hash: b.Header.Parent}

@@ -1,7 +1,5 @@
 package nodetest
 
-import "maps"
-
 // counters say what a run, or many, reached.
 type counters struct {
 	events   int
@@ -21,12 +19,6 @@ func (c *counters) add(o counters) {
 	c.acked += o.acked
 	addAll(c.drawn, o.drawn)
 	addAll(c.branches, o.branches)
-}
-
-func (c *counters) clone() counters {
-	d := *c
-	d.drawn, d.branches = maps.Clone(c.drawn), maps.Clone(c.branches)
-	return d
 }
 
 func addAll(to, from map[string]int) {

@@ -53,7 +53,7 @@ func (s *sim) draw() {
 	if r.IntN(3) == 0 {
 		s.set.nodes = 5
 	}
-	for f := fault(0); f < faultEnd; f++ {
+	for f := range faultEnd {
 		if r.IntN(2) == 0 {
 			s.set.faults = append(s.set.faults, f)
 		}
@@ -248,8 +248,9 @@ func (s *sim) cuts(f fault, n, a, b *node) bool {
 		return a == n
 	case faultDeaf:
 		return b == n
+	default: // no partition
+		return false
 	}
-	return false
 }
 
 // heal makes a random majority whole and well connected. What is wrong elsewhere stays so.

@@ -128,16 +128,6 @@ func (w *network) both(a, b *node, cut bool) {
 	w.setCut(a, b, cut)
 }
 
-func (w *network) mend() {
-	for _, a := range w.s.nodes {
-		for _, b := range w.s.nodes {
-			if a != b {
-				w.setCut(a, b, false)
-			}
-		}
-	}
-}
-
 var errNoAnswer = errors.New("no answer in time")
 
 // fetch asks a peer for a piece of its durable chain.

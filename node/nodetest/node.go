@@ -195,7 +195,7 @@ func (n *node) settle(now core.Instant) {
 		}
 		n.sendChain(cr.Messages)
 		for _, e := range rd.Events {
-			n.electionEvent(now, e)
+			n.electionEvent(e)
 		}
 		for _, e := range cr.Events {
 			n.chainEvent(now, e)
@@ -315,7 +315,7 @@ func (n *node) sendChain(ms []replication.Message) {
 	}
 }
 
-func (n *node) electionEvent(now core.Instant, e core.Event) {
+func (n *node) electionEvent(e core.Event) {
 	s := n.s
 	if s.tracing() && e.Kind != core.EventRound {
 		s.tracef("%s %v T%d %v %s %s", n.id, e.Kind, e.Term, e.Role, e.Peer, e.Detail)
@@ -341,6 +341,7 @@ func (n *node) electionEvent(now core.Instant, e core.Event) {
 		}
 	case core.EventAlarm:
 		n.alarm(e.Detail)
+	default: // of interest in a trace only
 	}
 }
 

@@ -41,18 +41,16 @@ func newScript(n int, candidates string, opt Options) *script {
 func (s *script) n(letter rune) *node { return s.byID[core.NodeID(letter)] }
 
 // leads waits until the node leads.
-func (s *script) leads(letter rune) bool {
+func (s *script) leads(letter rune) {
 	n := s.n(letter)
-	return s.expect(20, "leads", func() bool { return n.up && n.ch.Leading() })
+	s.expect(20, "leads", func() bool { return n.up && n.ch.Leading() })
 }
 
 // expect waits at most so many minET for cond. That it never holds is a fault of the schedule, no catch.
-func (s *script) expect(minETs int, what string, cond func() bool) bool {
-	if s.until(time.Duration(minETs)*s.tm.MinElection, cond) {
-		return true
+func (s *script) expect(minETs int, what string, cond func() bool) {
+	if !s.until(time.Duration(minETs)*s.tm.MinElection, cond) {
+		s.violate("schedule: waited in vain: %s", what)
 	}
-	s.violate("schedule: waited in vain: %s", what)
-	return false
 }
 
 // give hands k new transactions to a node; each becomes a block.
@@ -72,13 +70,13 @@ func (s *script) give0(n *node, from uint64, k int) {
 }
 
 // tipAt waits until the node's durable chain has that height.
-func (s *script) tipAt(n *node, h int) bool {
-	return s.expect(10, "tip", func() bool { return int(n.disk.im.tip().Height) == h })
+func (s *script) tipAt(n *node, h int) {
+	s.expect(10, "tip", func() bool { return int(n.disk.im.tip().Height) == h })
 }
 
 // committedAt waits until so many blocks are committed.
-func (s *script) committedAt(h int) bool {
-	return s.expect(10, "commit", func() bool { return int(s.decided()) >= h })
+func (s *script) committedAt(h int) {
+	s.expect(10, "commit", func() bool { return int(s.decided()) >= h })
 }
 
 // demand is I14: new blocks are committed in time.

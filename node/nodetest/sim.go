@@ -154,17 +154,16 @@ func (s *sim) happen(fn func()) {
 }
 
 // runUntil lets time pass up to the instant t.
-func (s *sim) runUntil(t int64) bool {
+func (s *sim) runUntil(t int64) {
 	for len(s.todo.heap) > 0 && s.todo.heap[0].at <= t {
 		if !s.step() {
-			return false
+			return
 		}
 	}
 	s.now = max(s.now, t)
-	return s.broken == ""
 }
 
-func (s *sim) run(d time.Duration) bool { return s.runUntil(s.now + int64(d)) }
+func (s *sim) run(d time.Duration) { s.runUntil(s.now + int64(d)) }
 
 // until lets time pass until cond holds, at most d; false if it never did.
 func (s *sim) until(d time.Duration, cond func() bool) bool {

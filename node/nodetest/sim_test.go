@@ -46,7 +46,7 @@ func TestSimulation(t *testing.T) {
 	from, to := seedRange(t)
 	opt := Options{}
 	if from == to && testing.Verbose() {
-		opt.Trace = func(line string) { fmt.Println(line) }
+		opt.Trace = func(line string) { fmt.Fprintln(t.Output(), line) }
 		opt.Panic = true
 	}
 	begun := time.Now()
@@ -55,9 +55,7 @@ func TestSimulation(t *testing.T) {
 	var wg sync.WaitGroup
 	var mu sync.Mutex
 	for range 2 {
-		wg.Add(1)
-		go func() {
-			defer wg.Done()
+		wg.Go(func() {
 			for seed := range next {
 				r := Run(seed, opt)
 				mu.Lock()
@@ -67,7 +65,7 @@ func TestSimulation(t *testing.T) {
 					t.Errorf("seed %d: %s\n\treplay: go test ./node/nodetest -run TestSimulation -seeds %d-%d -v", seed, r.Violation, seed, seed)
 				}
 			}
-		}()
+		})
 	}
 	for seed := from; seed <= to; seed++ {
 		next <- seed
@@ -82,7 +80,7 @@ func TestSimulation(t *testing.T) {
 		}
 	}
 	if *flagSummary != "" {
-		if err := os.WriteFile(*flagSummary, []byte(sum.text()), 0o644); err != nil {
+		if err := os.WriteFile(*flagSummary, []byte(sum.text(t.Context())), 0o644); err != nil {
 			t.Fatal(err)
 		}
 	}

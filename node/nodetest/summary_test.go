@@ -1,6 +1,7 @@
 package nodetest
 
 import (
+	"context"
 	"fmt"
 	"maps"
 	"os/exec"
@@ -64,9 +65,9 @@ func (m *summary) missing() []string {
 	return out
 }
 
-func (m *summary) text() string {
+func (m *summary) text(ctx context.Context) string {
 	var b strings.Builder
-	commit, err := exec.Command("git", "rev-parse", "HEAD").Output()
+	commit, err := exec.CommandContext(ctx, "git", "rev-parse", "HEAD").Output()
 	if err != nil {
 		commit = []byte("unknown")
 	}

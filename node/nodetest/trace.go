@@ -44,6 +44,7 @@ func describeElection(m *core.Message) string {
 		}
 	case core.MsgHB, core.MsgHBAck:
 		fmt.Fprintf(&b, " #%d", m.Seq)
+	default:
 	}
 	return b.String()
 }
@@ -56,8 +57,9 @@ func describeChain(m *replication.Message) string {
 		return fmt.Sprintf("Ack T%d %v resend=%v", m.Term, m.Ref, m.Resend)
 	case replication.MsgCommitted:
 		return fmt.Sprintf("Committed %v of T%d", m.Ref, m.CTerm)
+	default:
+		return fmt.Sprintf("%v T%d %v", m.Type, m.Term, m.Ref)
 	}
-	return fmt.Sprintf("%v T%d %v", m.Type, m.Term, m.Ref)
 }
 
 func describeWrite(w *replication.Write) string {
