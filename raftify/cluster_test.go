@@ -137,6 +137,7 @@ type memStore struct {
 }
 
 func newMemStore(t *testing.T) *memStore {
+	t.Helper()
 	s := &memStore{t: t, jobs: make(chan func(), 1024)}
 	done := make(chan struct{})
 	go func() {

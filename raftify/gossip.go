@@ -101,7 +101,7 @@ func (g *gossip) memberlistConfig(cfg *Config) (*memberlist.Config, error) {
 	host, port, err := net.SplitHostPort(cfg.addr())
 	if err == nil {
 		if ip, err := lookupOne(g.ctx, host, g.names.lookup); err == nil && !ip.IsUnspecified() {
-			p, err := net.LookupPort("tcp", port)
+			p, err := net.DefaultResolver.LookupPort(g.ctx, "tcp", port)
 			if err != nil {
 				return nil, fmt.Errorf("advertise_addr: %w", err)
 			}

@@ -44,6 +44,7 @@ type gossipCluster struct {
 }
 
 func newGossipCluster(t *testing.T) *gossipCluster {
+	t.Helper()
 	g := &gossipCluster{
 		t: t, dir: t.TempDir(), ports: freePorts(t, 3), ids: []core.NodeID{"a", "b", "c"},
 		nodes: map[core.NodeID]*Node{}, store: map[core.NodeID]*FileStore{},

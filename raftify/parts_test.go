@@ -87,9 +87,9 @@ func TestResolverNeverWaits(t *testing.T) {
 		r := newResolver(ctx)
 		ip, fail := netip.MustParseAddr("10.1.1.1"), error(nil)
 		asked := 0
-		r.lookup = func(ctx context.Context, _ string) ([]netip.Addr, error) {
+		r.lookup = func(context.Context, string) ([]netip.Addr, error) {
 			asked++
-			time.Sleep(time.Second)
+			time.Sleep(time.Second) //nolint:forbidigo // the bubble's clock
 			return []netip.Addr{netip.MustParseAddr("fd00::1"), ip}, fail
 		}
 		if ap, ok := r.resolve("192.0.2.1:7"); !ok || ap.String() != "192.0.2.1:7" {
@@ -105,7 +105,7 @@ func TestResolverNeverWaits(t *testing.T) {
 		}
 		// The server stops answering: the last address stays in use.
 		fail = errors.New("server failure")
-		time.Sleep(resolveAgain + time.Second)
+		time.Sleep(resolveAgain + time.Second) //nolint:forbidigo // the bubble's clock
 		for range 3 {
 			if ap, ok := r.resolve("host:7"); !ok || ap.String() != "10.1.1.1:7" {
 				t.Errorf("%v, %v", ap, ok)
