@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/baton-ha/baton/blockstore"
 	"github.com/baton-ha/baton/blockstore/block"
 	"github.com/baton-ha/baton/node/chain"
 	"github.com/baton-ha/baton/node/mempool"
@@ -123,6 +124,14 @@ func (e *engine) execute(b *block.Block) error {
 	ok := n.states.get(b.Hash()) != nil
 	if !ok {
 		parent, err := e.stateOf(b.Header.Parent)
+		if errors.Is(err, errNoParent) {
+			// Blocks are asked for ahead of the verdict on their parents: this one's was refused.
+			n.raft.Post(func(now core.Instant, c *core.Core) {
+				n.ch.NotExecuted(now, b.Hash())
+				c.Poke(now)
+			})
+			return nil
+		}
 		if err != nil {
 			return fmt.Errorf("execute block %d: %w", b.Header.Height, err)
 		}
@@ -145,6 +154,8 @@ func (e *engine) execute(b *block.Block) error {
 	return nil
 }
 
+var errNoParent = errors.New("the own chain does not hold block")
+
 // stateOf returns the state after a block of the own chain, executing stored blocks again if it is not in memory.
 func (e *engine) stateOf(hash block.Hash) (*chain.State, error) {
 	var missing []*block.Block
@@ -160,6 +171,9 @@ func (e *engine) stateOf(hash block.Hash) (*chain.State, error) {
 			return st, nil
 		}
 		b, err := e.n.store.BlockByHash(hash)
+		if damage := (*blockstore.CorruptionError)(nil); errors.Is(err, blockstore.ErrNotFound) && !errors.As(err, &damage) {
+			return nil, fmt.Errorf("%w %v", errNoParent, hash)
+		}
 		if err != nil || len(missing) > keepStates {
 			return nil, fmt.Errorf("no state after block %v: %w", hash, err)
 		}

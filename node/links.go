@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/baton-ha/baton/blockstore"
 	"github.com/baton-ha/baton/blockstore/block"
 	"github.com/baton-ha/baton/node/peer"
 	"github.com/baton-ha/baton/node/replication"
@@ -45,11 +46,18 @@ func (l *linkHandler) HandleRequest(ctx context.Context, from string, kind byte,
 	case reqForward:
 		return n.router.takeForwarded(from, payload)
 	case reqFetch:
-		f, err := decodeFetch(payload)
+		f, cluster, err := decodeFetch(payload)
 		if err != nil {
 			return nil, err
 		}
-		return n.serveFetch(f)
+		if own := n.raft.Status().ClusterID; cluster != own || own == (core.ClusterID{}) {
+			return nil, fmt.Errorf("fetch of cluster %v: %w %v", cluster, errOtherCluster, own)
+		}
+		blocks, err := serveFetch(n.store, f, n.cfg.Peer.MaxPayloadBytes()-64)
+		if err != nil {
+			return nil, err
+		}
+		return replication.EncodeCertified(blocks) //nolint:wrapcheck // says all
 	case reqReadIndex:
 		h, err := n.leaderReadIndex(ctx)
 		if err != nil {
@@ -94,7 +102,7 @@ func (f *fetches) start(q replication.Fetch) {
 		ctx, cancel := context.WithTimeout(n.ctx, fetchTimeout)
 		defer cancel()
 		var blocks []replication.Certified
-		answer, err := n.link.Request(ctx, string(q.Peer), reqFetch, encodeFetch(q))
+		answer, err := n.link.Request(ctx, string(q.Peer), reqFetch, encodeFetch(q, n.raft.Status().ClusterID))
 		if err == nil {
 			blocks, err = replication.DecodeCertified(answer)
 		}
@@ -108,29 +116,41 @@ func (f *fetches) start(q replication.Fetch) {
 	})
 }
 
+// stored is what answering a fetch reads. It changes meanwhile: blocks above the commit are cut and replaced.
+type stored interface {
+	Tip() (block.Height, block.Hash)
+	Committed() blockstore.Commit
+	HashAt(h block.Height) (block.Hash, error)
+	Block(h block.Height) (*block.Block, error)
+	CTermAt(h block.Height) (uint64, error)
+}
+
 // serveFetch answers with this node's own stored chain from a height on: up to the block asked for if the chain holds
 // it, else up to the commit. A batch ends with a certified block if it can, however long the way to it is, so that
 // the asker can take all of it.
-func (n *Node) serveFetch(q replication.Fetch) ([]byte, error) {
-	tip, _ := n.store.Tip()
-	end := n.store.Committed().Height
-	if q.To.Height <= tip {
-		if hash, err := n.store.HashAt(q.To.Height); err == nil && hash == q.To.Hash {
+func serveFetch(store stored, q replication.Fetch, maxBytes int) ([]replication.Certified, error) {
+	// Only up to here do a block and the certificate of its height, read one after the other, surely belong together.
+	committed := store.Committed().Height
+	end := committed
+	if tip, _ := store.Tip(); q.To.Height <= tip {
+		if hash, err := store.HashAt(q.To.Height); err == nil && hash == q.To.Hash {
 			end = max(end, q.To.Height)
 		}
 	}
 	var out []replication.Certified
 	size, full := 0, false
 	for h := max(q.From, 1); h <= end; h++ {
-		b, err := n.store.Block(h)
+		b, err := store.Block(h)
 		if err != nil {
 			return nil, fmt.Errorf("read block %d: %w", h, err)
 		}
-		cterm, err := n.store.CTermAt(h)
-		if err != nil {
-			return nil, fmt.Errorf("read certificate %d: %w", h, err)
+		cterm := uint64(0)
+		if h <= committed {
+			if cterm, err = store.CTermAt(h); err != nil {
+				return nil, fmt.Errorf("read certificate %d: %w", h, err)
+			}
 		}
-		if size += b.Size() + 16; size > n.cfg.Peer.MaxPayloadBytes()-64 {
+		if size += b.Size() + 16; size > maxBytes {
 			break
 		}
 		out = append(out, replication.Certified{Block: b, CTerm: core.Term(cterm)})
@@ -139,11 +159,7 @@ func (n *Node) serveFetch(q replication.Fetch) ([]byte, error) {
 			break
 		}
 	}
-	answer, err := replication.EncodeCertified(out)
-	if err != nil {
-		return nil, fmt.Errorf("encode blocks: %w", err)
-	}
-	return answer, nil
+	return out, nil
 }
 
 // heights asks the peers now and then how far they are, for the status page.

@@ -166,7 +166,10 @@ func (p *proposals) take(h block.Height, fn func(at time.Time)) {
 func (n *Node) committed(e replication.Event) {
 	var ts []finalTask
 	for h := n.queuedFinal + 1; h <= e.Ref.Height; h++ {
-		t := finalTask{ref: replication.Ref{Height: h}, cterm: e.CTerm}
+		t := finalTask{ref: replication.Ref{Height: h}}
+		if h == e.Ref.Height {
+			t.cterm = e.CTerm // those below may be older than that term's takeover and have another certificate (R11)
+		}
 		if b, ok := n.ch.BlockAt(h); ok {
 			t.blk, t.ref.Hash = b, b.Hash()
 		}

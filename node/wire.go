@@ -12,6 +12,7 @@ import (
 	"github.com/baton-ha/baton/node/chain"
 	"github.com/baton-ha/baton/node/peer"
 	"github.com/baton-ha/baton/node/replication"
+	"github.com/baton-ha/baton/raftify/core"
 )
 
 // Kinds of one-way messages and requests on the peer link.
@@ -26,7 +27,12 @@ const (
 	reqTransfer  = 5 // hand over to the voter named, any node -> leader
 )
 
-var errMalformed = errors.New("malformed")
+var (
+	errMalformed = errors.New("malformed")
+	// errOtherCluster answers a fetch from a node that may have the same keys and genesis, but not the same cluster: the
+	// certificates of one prove nothing in the other (PROTOCOL R3).
+	errOtherCluster = errors.New("this is cluster")
+)
 
 // notSent reports whether a request certainly did not reach the peer.
 func notSent(err error) bool {
@@ -176,15 +182,16 @@ func decodeVerdict(b []byte) (verdict, error) {
 	return v, d.end()
 }
 
-func encodeFetch(f replication.Fetch) []byte {
-	return encode(uint64(f.From), uint64(f.To.Height), f.To.Hash[:])
+func encodeFetch(f replication.Fetch, cluster core.ClusterID) []byte {
+	return encode(uint64(f.From), uint64(f.To.Height), f.To.Hash[:], cluster[:])
 }
 
-func decodeFetch(b []byte) (f replication.Fetch, err error) {
-	d := newReader(b, 3)
+func decodeFetch(b []byte) (f replication.Fetch, cluster core.ClusterID, err error) {
+	d := newReader(b, 4)
 	f.From, f.To.Height = block.Height(d.uint()), block.Height(d.uint())
 	d.fixed(f.To.Hash[:])
-	return f, d.end()
+	d.fixed(cluster[:])
+	return f, cluster, d.end()
 }
 
 func encodeHeight(h block.Height) []byte { return encode(uint64(h)) }

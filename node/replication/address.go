@@ -14,9 +14,12 @@ func (c *Chain) Address(h core.Header, m *Message) bool {
 }
 
 // Deliver hands one message of the chain layer to both cores, as PROTOCOL R1 to R3 want it: a certificate counts from
-// anybody; everything else only when the election core admits its header, in the same step.
+// anybody of the same cluster; everything else only when the election core admits its header, in the same step.
 func Deliver(now core.Instant, el *core.Core, ch *Chain, m Message) {
 	if m.Type == MsgCommitted {
+		if own := el.Header(m.From).ClusterID; own == (core.ClusterID{}) || m.ClusterID != own {
+			return
+		}
 		cterm := m.CTerm
 		if ch.broken(FaultWrongCTerm) {
 			cterm = m.Term

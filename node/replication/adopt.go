@@ -67,7 +67,7 @@ func (c *Chain) next() *job {
 	if j := c.nextCommit(own); j != nil {
 		return j
 	}
-	if c.st.Role != core.RoleLeader && c.take != nil && c.synced < c.st.Term && c.nacked != c.st.Term {
+	if c.st.Role != core.RoleLeader && c.take != nil && c.synced < c.st.Term && !c.refusing() {
 		return &job{kind: jobSync, target: *c.take, label: c.st.Term, prefer: []core.NodeID{c.st.Leader}}
 	}
 	return nil

@@ -60,7 +60,7 @@ func (c *Chain) stepProp(m Message) {
 		return
 	}
 	c.keepBody(b)
-	if c.synced != c.st.Term || c.nacked == c.st.Term {
+	if c.synced != c.st.Term || c.refusing() {
 		c.plan()
 		return
 	}
@@ -92,6 +92,19 @@ func (c *Chain) Executed(now core.Instant, hash block.Hash, ok bool) {
 	c.ack()
 }
 
+// NotExecuted takes a block back from the executor, which lacks the state to execute it on because it refused the
+// parent: nothing is known of this one.
+func (c *Chain) NotExecuted(now core.Instant, hash block.Hash) {
+	c.now = now
+	delete(c.asked, hash)
+	for i, b := range c.pend {
+		if b.Hash() == hash {
+			c.pend = c.pend[:i:i] // it is proposed again
+			return
+		}
+	}
+}
+
 // advance appends what has been executed. All conditions of R8 are checked here, in the same step as the append: the
 // term, the role or the chain may have changed while the block was executing.
 func (c *Chain) advance() {
@@ -101,19 +114,18 @@ func (c *Chain) advance() {
 		if _, bad := c.failed[b.Hash()]; !verdict && !bad {
 			return
 		}
-		if !c.broken(FaultNoRecheck) && (c.synced != c.st.Term || c.st.Role == core.RoleLeader || c.nacked == c.st.Term) {
-			c.pend = nil
-			return
-		}
-		if b.Header.Parent != c.tip.Hash {
-			c.pend = nil
-			return
-		}
 		ref := Ref{b.Header.Height, b.Hash()}
-		if !verdict {
+		switch {
+		case !c.broken(FaultNoRecheck) && (c.synced != c.st.Term || c.st.Role == core.RoleLeader), b.Header.Parent != c.tip.Hash:
+			c.pend = nil
+			return
+		case !verdict:
 			c.pend = nil
 			c.alarm("state root of proposed block %v cannot be reproduced here", ref)
 			c.nack(ref)
+			return
+		case !c.broken(FaultNoRecheck) && c.nacked == c.st.Term:
+			c.pend = nil // even if it is another block than the refused one, or the fault has passed
 			return
 		}
 		c.pend = c.pend[1:]
@@ -122,15 +134,25 @@ func (c *Chain) advance() {
 	}
 }
 
-// nack refuses the leader's block for the rest of the term, durably (PROTOCOL R13).
+// nack refuses the leader's block for the rest of the term, durably (PROTOCOL R13). A process that was restarted knows
+// only that it refused one: it finds out again which.
 func (c *Chain) nack(ref Ref) {
 	if c.nacked == c.st.Term {
+		if !c.refusing() {
+			c.nackRef = ref
+			c.sendNack()
+		}
 		return
 	}
 	t := c.st.Term
 	c.write(Write{Nacked: &t})
 	c.writes[len(c.writes)-1].nack = &ref
 	c.event(Event{Kind: EventNacked, Ref: ref, Peer: c.st.Leader})
+}
+
+// refusing reports whether this node refused a block of this term and knows which.
+func (c *Chain) refusing() bool {
+	return c.nacked == c.st.Term && (c.nackRef != (Ref{}) || c.nackPending())
 }
 
 // sendNack tells the leader of the durable refusal. It is said again and again while the leader is heard: a leader that

@@ -59,8 +59,11 @@ func (c *Chain) Elected(now core.Instant, term core.Term, reports []core.Report)
 	for _, r := range reports {
 		rep, err := decodeReport(r.Attachment)
 		if err != nil {
+			// Without it the greatest report would not be that of a majority (I5).
 			c.alarm("vote of %s carries no report: %v", r.From, err)
-			continue
+			c.taking = nil
+			c.cmds = append(c.cmds, core.Command{Kind: core.CmdStepDown, Term: term, StayOut: 1, Reason: "a vote carries no report"})
+			return
 		}
 		better := c.best.Less(rep)
 		if c.broken(FaultBestByHeight) {

@@ -1,0 +1,102 @@
+package node
+
+import (
+	"testing"
+
+	"github.com/baton-ha/baton/blockstore"
+	"github.com/baton-ha/baton/blockstore/block"
+	"github.com/baton-ha/baton/node/replication"
+	"github.com/baton-ha/baton/raftify/core"
+)
+
+func child(of *block.Block, root byte) *block.Block {
+	h := of.Header
+	h.Height, h.Parent, h.StateRoot[0], h.Proposer = h.Height+1, of.Hash(), h.StateRoot[0]^root, "test"
+	return block.New(h, nil)
+}
+
+// A block is executed ahead of the verdict on its parent. When the parent is refused, the node goes on: it has to say
+// so to the leader (R13).
+func TestChildOfARefusedBlock(t *testing.T) {
+	c := newCluster(t, 1, nil)
+	c.start(0)
+	c.leader()
+	n := c.nodes[0]
+	bad := child(n.finals.genesis, 1)
+	for _, b := range []*block.Block{bad, child(bad, 0), child(child(bad, 0), 0)} {
+		if err := n.engine.execute(b); err != nil {
+			t.Errorf("block %d: %v", b.Header.Height, err)
+		}
+	}
+}
+
+// replacing is a store whose uncommitted block is replaced by another one, which is committed at once, while it is read.
+type replacing struct {
+	old, other *block.Block
+	reads      int
+	at         int // before which read it is replaced
+}
+
+func (r *replacing) now() (*block.Block, block.Height) {
+	r.reads++
+	if r.reads > r.at {
+		return r.other, 1
+	}
+	return r.old, 0
+}
+
+func (r *replacing) Tip() (block.Height, block.Hash) { b, _ := r.now(); return 1, b.Hash() }
+func (r *replacing) Committed() blockstore.Commit {
+	_, h := r.now()
+	return blockstore.Commit{Height: h}
+}
+
+func (r *replacing) HashAt(block.Height) (block.Hash, error)  { b, _ := r.now(); return b.Hash(), nil }
+func (r *replacing) Block(block.Height) (*block.Block, error) { b, _ := r.now(); return b, nil }
+func (r *replacing) CTermAt(h block.Height) (uint64, error) {
+	_, c := r.now()
+	return 7 * uint64(c), nil
+}
+
+// The certificate of a height never goes out with a block that stood there before (R11).
+func TestServedCertificateBelongsToItsBlock(t *testing.T) {
+	zero := block.New(block.Header{ChainID: "test"}, nil)
+	old, other := child(zero, 0), child(zero, 1)
+	certified := 0
+	for at := range 8 {
+		s := &replacing{old: old, other: other, at: at}
+		out, err := serveFetch(s, replication.Fetch{From: 1, To: replication.Ref{Height: 1, Hash: old.Hash()}}, 1<<20)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, b := range out {
+			if b.CTerm != 0 && b.Block != other {
+				t.Errorf("replaced before read %d: certificate of term %d for another block", at, b.CTerm)
+			}
+			if b.CTerm != 0 {
+				certified++
+			}
+		}
+	}
+	if certified == 0 {
+		t.Error("no certificate was served at all")
+	}
+}
+
+// A node of another cluster gets no certificates of this one, even if it has the same keys and genesis (R3).
+func TestFetchOfAnotherClusterIsRefused(t *testing.T) {
+	c := newCluster(t, 1, nil)
+	c.start(0)
+	c.leader()
+	n := c.nodes[0]
+	l := &linkHandler{n.Node}
+	own := n.raft.Status().ClusterID
+	other := own
+	other[0] ^= 1
+	q := replication.Fetch{From: 1}
+	for id, want := range map[core.ClusterID]bool{own: true, other: false, {}: false} {
+		if _, err := l.HandleRequest(t.Context(), "node2", reqFetch, encodeFetch(q, id)); (err == nil) != want {
+			t.Errorf("cluster %v: %v", id, err)
+		}
+	}
+}
