@@ -290,13 +290,14 @@ func TestProcessorWithAnotherStateIsOverruled(t *testing.T) {
 	c.startAll()
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	// Have it lead first: its block is refused by both others.
-	if lead := c.leader(); lead != 2 {
-		if err := c.nodes[lead].LeaderTransfer(ctx, "node3"); err != nil {
-			t.Fatal(err)
+	// Have it lead first: its block is refused by both others. A handover may fail and is asked for again: its target has
+	// to have answered the leader before, and to take over in time.
+	c.until("the faulty node leads", func() bool {
+		if lead := c.leader(); lead != 2 {
+			_ = c.nodes[lead].LeaderTransfer(ctx, "node3")
 		}
-	}
-	c.until("the faulty node leads", func() bool { return c.nodes[2].Leading() })
+		return c.nodes[2].Leading()
+	})
 	for nonce := range uint64(5) {
 		r, err := c.nodes[nonce%2].Submit(ctx, c.transfer(0, nonce, pub(c.users[1]), "1"))
 		if err != nil {
