@@ -1,0 +1,347 @@
+package replication_test
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/baton-ha/baton/blockstore/block"
+	"github.com/baton-ha/baton/node/replication"
+	"github.com/baton-ha/baton/raftify/core"
+)
+
+var update = flag.Bool("update", false, "rewrite the transcripts in testdata")
+
+// TestTranscripts runs the commands of each testdata/*.txt and compares all that the chains put out. A line at the
+// margin is a command, an indented one is output, # is a comment. A block is called height@term of its header, with !
+// when its state root is wrong. Messages of the election layer arrive at once and are not shown; those of the chain
+// layer wait for deliver.
+//
+//	cluster 3 [window 2] [keep 4]   a new world; window: uncommitted blocks, keep: blocks kept in memory
+//	elect 1               time passes for node 1 alone until it leads, or has waited 2s
+//	propose 1 [3]         that many blocks
+//	deliver [Prop 1->2]   all messages, and what follows from them; or only messages of such types or links, and
+//	                      nothing after. drop loses messages instead
+//	tick 40ms [1 2]       time passes and nodes tick; run delivers as well
+//	cut 1 | 1-3 | 1->3    a node, a link, one direction; heal mends everything, and link 1-2 makes a link anew
+//	hold 2 fsync          fsync, exec or fetch wait for the script from now on; letgo 2 fsync goes back
+//	fsync 2               all that is queued; exec 2 [ok|bad] is one verdict; answer 2, fail 2 end a fetch
+//	damage 2, repair 2    its executor computes other state roots
+//	crash 2, restart 2    what was not synced is lost
+//	transfer 1 2
+//	send 3->2 Committed 1@1 by 1     a message of one's own making: also Ack, Nack and Prop, of the sender's term
+//	state [1], chain [1]  chain: the durable one, with the term of each certificate
+func TestTranscripts(t *testing.T) {
+	files, err := filepath.Glob("testdata/*.txt")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no transcripts: %v", err)
+	}
+	for _, file := range files {
+		t.Run(strings.TrimSuffix(filepath.Base(file), ".txt"), func(t *testing.T) {
+			in, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			out := transcribe(t, string(in))
+			if *update {
+				if err := os.WriteFile(file, []byte(out), 0o644); err != nil {
+					t.Fatal(err)
+				}
+				return
+			}
+			if out != string(in) {
+				t.Errorf("%s differs; go test ./node/replication -run TestTranscripts -update, and review. %s", file, firstDifference(string(in), out))
+			}
+		})
+	}
+}
+
+func firstDifference(want, got string) string {
+	w, g := strings.Split(want, "\n"), strings.Split(got, "\n")
+	for i := range min(len(w), len(g)) {
+		if w[i] != g[i] {
+			return fmt.Sprintf("Line %d:\n-%s\n+%s", i+1, w[i], g[i])
+		}
+	}
+	return fmt.Sprintf("%d lines instead of %d", len(g), len(w))
+}
+
+func transcribe(t *testing.T, script string) string {
+	t.Helper()
+	if !strings.HasPrefix(script, "# ") {
+		t.Fatal("a transcript opens with why")
+	}
+	w := &world{t: t}
+	for line := range strings.Lines(script) {
+		line = strings.TrimRight(line, "\n")
+		if strings.HasPrefix(line, " ") {
+			continue
+		}
+		w.out.WriteString(line + "\n")
+		if line != "" && !strings.HasPrefix(line, "#") {
+			w.command(strings.Fields(line))
+		}
+	}
+	return w.out.String()
+}
+
+func (w *world) fatal(args []string, why string) {
+	w.t.Helper()
+	w.t.Fatalf("%s: %s", strings.Join(args, " "), why)
+}
+
+// count returns the number after a word, or the default.
+func (w *world) count(args []string, word string, or int) int {
+	w.t.Helper()
+	i := slices.Index(args, word)
+	if i < 0 {
+		return or
+	}
+	n, err := strconv.Atoi(args[i+1])
+	if err != nil {
+		w.fatal(args, err.Error())
+	}
+	return n
+}
+
+func (w *world) command(args []string) {
+	w.t.Helper()
+	switch args[0] {
+	case "cluster":
+		w.create(w.count(args, "cluster", 0), w.count(args, "window", 8), w.count(args, "keep", 0))
+	case "deliver":
+		w.deliver(args[1:])
+	case "drop":
+		w.net = slices.DeleteFunc(w.net, func(m replication.Message) bool { return wanted(m, args[1:]) })
+	case "tick", "run":
+		w.pass(args)
+	case "cut", "heal", "link":
+		w.links(args)
+	case "send":
+		w.forge(args)
+	case "state", "chain":
+		for _, n := range w.nodes {
+			if len(args) == 1 || string(n.id) == args[1] {
+				w.print(n, args[0])
+			}
+		}
+	default:
+		n := w.node(args[1])
+		if n == nil {
+			w.fatal(args, "no such node")
+		}
+		w.act(n, args)
+	}
+}
+
+func (w *world) act(n *tnode, args []string) {
+	w.t.Helper()
+	arg := ""
+	if len(args) > 2 {
+		arg = args[2]
+	}
+	switch args[0] {
+	case "elect":
+		for range 200 {
+			w.now += 10 * time.Millisecond
+			n.step(func(now core.Instant) { n.el.Tick(now) })
+			if n.el.Status().Role == core.RoleLeader {
+				return
+			}
+		}
+		w.say("%s is not elected", n.id)
+	case "propose":
+		count := 1
+		if arg != "" {
+			count = w.count(args, args[1], 1)
+		}
+		for range count {
+			w.propose(n)
+		}
+	case "hold":
+		n.hold[arg] = true
+	case "letgo":
+		delete(n.hold, arg)
+		n.step(func(core.Instant) {})
+	case "fsync":
+		n.step(func(core.Instant) { n.fsync() })
+	case "exec":
+		if len(n.execs) == 0 {
+			w.fatal(args, "nothing waits for a verdict")
+		}
+		n.step(func(core.Instant) { n.execute(arg) })
+	case "answer", "fail":
+		if len(n.fetches) == 0 {
+			w.fatal(args, "nothing was asked")
+		}
+		n.step(func(core.Instant) { n.answer(args[0] == "fail") })
+	case "damage", "repair":
+		n.flawed = args[0] == "damage"
+	case "crash":
+		w.say("%s is down, %d writes are lost", n.id, len(n.queue))
+		n.el, n.ch, n.queue = nil, nil, nil
+	case "restart":
+		n.start()
+		n.step(func(core.Instant) {})
+	case "transfer":
+		n.step(func(now core.Instant) {
+			if err := n.el.Transfer(now, core.NodeID(arg)); err != nil {
+				w.say("%v", err)
+			}
+		})
+	default:
+		w.fatal(args, "unknown command")
+	}
+}
+
+func (w *world) propose(n *tnode) {
+	tip := n.ch.Tip()
+	h := block.Header{ChainID: "test", Height: tip.Height + 1, Parent: tip.Hash, Term: uint64(n.el.Status().Term), Proposer: string(n.id)}
+	if n.flawed {
+		h.StateRoot[0] = 1
+	}
+	b := block.New(h, nil)
+	w.blocks[b.Hash()] = b
+	n.known[b.Hash()] = true
+	n.step(func(now core.Instant) {
+		if err := n.ch.Propose(now, b); err != nil {
+			w.say("%s: %v", n.id, err)
+		}
+		n.el.Poke(now)
+	})
+}
+
+func wanted(m replication.Message, which []string) bool {
+	return len(which) == 0 || slices.Contains(which, m.Type.String()) || slices.Contains(which, link(m))
+}
+
+func (w *world) deliver(which []string) {
+	var kept []replication.Message
+	for len(w.net) > 0 {
+		left := w.net
+		w.net = nil
+		for _, m := range left {
+			if !wanted(m, which) {
+				kept = append(kept, m)
+				continue
+			}
+			to := w.node(string(m.To))
+			if to.el == nil || w.cuts[link(m)] {
+				w.say("lost: %s", w.show(m))
+				continue
+			}
+			w.say("> %s", w.show(m))
+			to.step(func(now core.Instant) { replication.Deliver(now, to.el, to.ch, m) })
+		}
+		if len(which) > 0 {
+			break
+		}
+	}
+	w.net = append(kept, w.net...)
+}
+
+func (w *world) pass(args []string) {
+	w.t.Helper()
+	d, err := time.ParseDuration(args[1])
+	if err != nil {
+		w.fatal(args, err.Error())
+	}
+	for end := w.now + d; w.now < end; {
+		w.now += min(10*time.Millisecond, end-w.now)
+		for _, n := range w.nodes {
+			if len(args) == 2 || slices.Contains(args[2:], string(n.id)) {
+				n.step(func(now core.Instant) { n.el.Tick(now) })
+			}
+		}
+		if args[0] == "run" {
+			w.deliver(nil)
+		}
+	}
+}
+
+func (w *world) links(args []string) {
+	w.t.Helper()
+	if args[0] == "heal" {
+		w.cuts = map[string]bool{}
+		return
+	}
+	what := args[1]
+	a, b, both := strings.Cut(what, "-")
+	switch {
+	case args[0] == "link":
+		for _, p := range [][2]string{{a, b}, {b, a}} {
+			n := w.node(p[0])
+			n.step(func(now core.Instant) {
+				n.ch.PeerUp(now, core.NodeID(p[1]))
+				n.el.Poke(now)
+			})
+		}
+	case strings.Contains(what, "->"):
+		w.cuts[what] = true
+	case both:
+		w.cuts[a+"->"+b], w.cuts[b+"->"+a] = true, true
+	default:
+		for _, n := range w.nodes {
+			w.cuts[what+"->"+string(n.id)], w.cuts[string(n.id)+"->"+what] = true, true
+		}
+	}
+}
+
+// forge puts a message of the script's own making on its way: send 3->2 Committed 1@1 by 1.
+func (w *world) forge(args []string) {
+	w.t.Helper()
+	from, to, _ := strings.Cut(args[1], "->")
+	n := w.node(from)
+	ref, ok := w.ref(args[3])
+	if !ok {
+		w.fatal(args, "no such block")
+	}
+	m := replication.Message{Header: n.el.Header(core.NodeID(to)), Ref: ref}
+	switch args[2] {
+	case "Committed":
+		m.Type, m.CTerm = replication.MsgCommitted, core.Term(w.count(args, "by", 0))
+	case "Ack":
+		m.Type = replication.MsgAck
+	case "Nack":
+		m.Type = replication.MsgNack
+	case "Prop":
+		m.Type, m.Block = replication.MsgProp, w.blocks[ref.Hash]
+	default:
+		w.fatal(args, "unknown message")
+	}
+	if slices.Contains(args, "stranger") {
+		m.ClusterID[0] ^= 1
+	}
+	w.post(m)
+}
+
+func (w *world) print(n *tnode, what string) {
+	if what == "chain" {
+		var out []string
+		for _, s := range n.chain[1:] {
+			out = append(out, fmt.Sprintf("%s(%d)", w.name(s.blk.Hash()), s.cterm))
+		}
+		w.say("%s holds [%s] synced %d commit %s", n.id, strings.Join(out, " "), n.synced, w.name(n.commit.Ref.Hash))
+		return
+	}
+	if n.el == nil {
+		w.say("%s is down", n.id)
+		return
+	}
+	s, d := n.el.Status(), n.ch.DurableReport()
+	extra := ""
+	if s.Taking {
+		extra = ", taking over"
+	}
+	if take, ok := n.ch.Take(); ok {
+		extra += ", takeover at " + w.name(take.Hash)
+	}
+	w.say("%s %v of term %d: tip %s, durable %s synced %d, commit %s%s", n.id, s.Role, s.Term, w.name(n.ch.Tip().Hash),
+		w.name(d.Tip.Hash), d.Synced, w.name(n.ch.Commit().Hash), extra)
+}
