@@ -150,7 +150,11 @@ func newMemStore(t *testing.T) *memStore {
 	return s
 }
 
+// Load stands for closing and opening the store as well: a node that stopped may have left writes in the queue.
 func (s *memStore) Load() ([]byte, error) {
+	written := make(chan struct{})
+	s.jobs <- func() { close(written) }
+	<-written
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.state, nil

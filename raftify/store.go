@@ -16,7 +16,8 @@ var (
 )
 
 // Store keeps the hard state (PROTOCOL R1: in one order with everything else that its owner makes durable). New calls
-// Load once, before any Save.
+// Load once, before any Save. A Store serves one node: Close does not wait for what its node has queued, so whoever
+// starts another node on the same state first closes the store, which does, and opens it again.
 type Store interface {
 	// Load returns the newest state that Save reported durable, nil if there never was one. Damage is an error.
 	Load() ([]byte, error)
