@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -26,6 +27,7 @@ type engine struct {
 	execs  []*block.Block
 	target *target // build on this; nil: do not build
 	done   []proposal
+	flying flight
 }
 
 // target is a tip that may be built on.
@@ -68,6 +70,22 @@ func (e *engine) build(t *target) {
 	e.target = t
 	e.mu.Unlock()
 	e.kick()
+}
+
+// committed makes room for what was proposed up to h. Owner loop.
+func (e *engine) committed(h block.Height) {
+	e.mu.Lock()
+	e.flying.land(h)
+	e.mu.Unlock()
+	e.kick()
+}
+
+// stop ends building: this node no longer leads. Owner loop.
+func (e *engine) stop() {
+	e.mu.Lock()
+	e.target, e.flying = nil, flight{}
+	e.mu.Unlock()
+	e.pool.Clear()
 }
 
 func (e *engine) run(ctx context.Context) {
@@ -161,10 +179,10 @@ func (e *engine) stateOf(hash block.Hash) (*chain.State, error) {
 	var missing []*block.Block
 	for {
 		if st := e.n.states.get(hash); st != nil {
-			for i := len(missing) - 1; i >= 0; i-- {
+			for _, b := range slices.Backward(missing) {
 				var err error
-				if st, err = e.n.ex.Apply(st, missing[i]); err != nil {
-					return nil, fmt.Errorf("execute stored block %d again: %w", missing[i].Header.Height, err)
+				if st, err = e.n.ex.Apply(st, b); err != nil {
+					return nil, fmt.Errorf("execute stored block %d again: %w", b.Header.Height, err)
 				}
 				e.n.states.put(st)
 			}
@@ -185,6 +203,9 @@ func (e *engine) stateOf(hash block.Hash) (*chain.State, error) {
 // buildOn makes one block on t; false when there was nothing to do.
 func (e *engine) buildOn(t target) (bool, error) {
 	n := e.n
+	if !e.worthwhile() {
+		return false, nil
+	}
 	txs := e.pool.Take(n.cfg.Limits.MaxBlockTxs, n.cfg.Limits.MaxBlockBytes)
 	if len(txs) == 0 {
 		return false, nil
@@ -217,6 +238,9 @@ func (e *engine) buildOn(t target) (bool, error) {
 		p.err = n.ch.Propose(now, blk)
 		c.Poke(now)
 		e.mu.Lock()
+		if p.err == nil {
+			e.flying.add(blk)
+		}
 		e.done = append(e.done, p)
 		e.mu.Unlock()
 		e.kick()

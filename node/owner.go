@@ -100,8 +100,7 @@ func (n *Node) look(c *core.Core) {
 	}
 	n.view.Store(&v)
 	if old.leading && !v.leading {
-		n.engine.build(nil)
-		n.engine.pool.Clear()
+		n.engine.stop()
 	}
 	if v.leader != old.leader || v.leading != old.leading || v.term != old.term {
 		n.router.leaderChanged(&v)
@@ -115,6 +114,7 @@ func (n *Node) chainEvent(e replication.Event) {
 	log := n.log.With().Str("event", e.Kind.String()).Stringer("block", e.Ref).Logger()
 	switch e.Kind {
 	case replication.EventCommitted:
+		n.engine.committed(e.Ref.Height)
 		n.committed(e)
 	case replication.EventTip:
 		if n.ch.Room() && n.ch.Tip() == e.Ref {

@@ -115,6 +115,13 @@ func (p *Pool) Len() int {
 	return len(p.entries) - p.taken
 }
 
+// Takeable returns how many transactions a Take without bounds would return.
+func (p *Pool) Takeable() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(p.entries) - p.taken - len(p.waits)
+}
+
 // Bytes returns the size of what Len counts.
 func (p *Pool) Bytes() int {
 	p.mu.Lock()

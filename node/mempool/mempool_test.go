@@ -355,3 +355,34 @@ func TestLimitsValidate(t *testing.T) {
 		}
 	}
 }
+
+func TestTakeable(t *testing.T) {
+	b := newBench(t, 2)
+	p := New(DefaultLimits())
+	want := func(n int) {
+		t.Helper()
+		if got := p.Takeable(); got != n {
+			t.Errorf("%d can be taken, want %d", got, n)
+		}
+	}
+	want(0)
+	for _, tx := range []*chain.Tx{b.pay(0, 0), b.pay(0, 1), b.pay(1, 5)} {
+		if err := p.Add(tx, 0); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want(3) // that the last is ahead is not known yet
+	b.build(p, 0)
+	want(0)
+	if p.Len() != 1 {
+		t.Errorf("%d are held, want the one that waits", p.Len())
+	}
+	if err := p.Add(b.pay(0, 2), 0); err != nil {
+		t.Fatal(err)
+	}
+	want(1)
+	taken := p.Take(1, 1<<20)
+	want(0)
+	p.Return(taken)
+	want(1)
+}

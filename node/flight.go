@@ -1,0 +1,38 @@
+package node
+
+import "github.com/baton-ha/baton/blockstore/block"
+
+// flight is what this node proposed as the leader and what is not committed yet.
+type flight struct {
+	blocks []flown
+	txs    int // in all of them
+}
+
+type flown struct {
+	height block.Height
+	txs    int
+}
+
+func (f *flight) add(b *block.Block) {
+	f.blocks = append(f.blocks, flown{b.Header.Height, len(b.Txs)})
+	f.txs += len(b.Txs)
+}
+
+// land forgets all up to h.
+func (f *flight) land(h block.Height) {
+	for len(f.blocks) > 0 && f.blocks[0].height <= h {
+		f.txs -= f.blocks[0].txs
+		f.blocks = f.blocks[1:]
+	}
+}
+
+// worthwhile says whether to build a block now. Each has a price of its own on every node, of an fsync, a signature and
+// a round of messages. So while some are on their way, the next one waits until as many transactions have gathered as
+// are in those: under load blocks grow with the load, and yet a second client need not wait for the first one's round
+// trip. A commit makes the engine ask again.
+func (e *engine) worthwhile() bool {
+	e.mu.Lock()
+	flying := e.flying.txs
+	e.mu.Unlock()
+	return e.pool.Takeable() >= min(flying, e.n.cfg.Limits.MaxBlockTxs)
+}
