@@ -217,7 +217,7 @@ func (r *report) window(ctx context.Context, o options, s *system, n int, gen *g
 	for i := range s.addrs {
 		w.Addrs, w.PIDs = append(w.Addrs, s.addrs[turn(i)]), append(w.PIDs, s.pids()[turn(i)])
 	}
-	first, err := s.height(ctx)
+	first, term, err := s.height(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -226,10 +226,11 @@ func (r *report) window(ctx context.Context, o options, s *system, n int, gen *g
 	if err != nil {
 		return nil, err
 	}
-	last, err := s.height(ctx)
+	last, newTerm, err := s.height(ctx)
 	if err != nil {
 		return nil, err
 	}
+	res.Elections = int(newTerm - term)
 	if last > first {
 		res.PerBlock = float64(sumOf(res.Nonces)-had) / float64(last-first)
 	}

@@ -47,15 +47,16 @@ func (r *report) print(out io.Writer, clients []int) {
 	}
 	fmt.Fprintf(out, "medians over the rounds; noise is (largest - smallest) / median\n\n")
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(w, "clients\tsystem\ttx/s\tnoise\tp50 ms\tp99 ms\tCPU us/tx\tnodes' cores\tload's\tothers'\ttx/block\tretries\t")
+	fmt.Fprintln(w, "clients\tsystem\ttx/s\tnoise\tp50 ms\tp99 ms\tCPU us/tx\tnodes' cores\tload's\tothers'\ttx/block\tretries\telections\t")
 	for _, n := range clients {
 		for _, s := range r.Systems {
 			x := r.Runs[s][n]
 			m := func(f func(*load.Result) float64) float64 { return median(of(x, f)) }
-			fmt.Fprintf(w, "%d\t%s\t%.0f\t%.0f%%\t%.2f\t%.2f\t%.0f\t%.2f\t%.2f\t%.2f\t%.1f\t%.0f\t\n", n, s, m(perSecond), 100*noise(of(x, perSecond)),
+			fmt.Fprintf(w, "%d\t%s\t%.0f\t%.0f%%\t%.2f\t%.2f\t%.0f\t%.2f\t%.2f\t%.2f\t%.1f\t%.0f\t%.0f\t\n", n, s, m(perSecond), 100*noise(of(x, perSecond)),
 				m(p50), m(func(r *load.Result) float64 { return r.P99 }), m(usPerTx),
 				m(func(r *load.Result) float64 { return r.ServerCores }), m(func(r *load.Result) float64 { return r.LoadCores }),
-				m(func(r *load.Result) float64 { return r.OtherCores }), m(func(r *load.Result) float64 { return r.PerBlock }), sum(of(x, func(r *load.Result) float64 { return float64(r.Retries) })))
+				m(func(r *load.Result) float64 { return r.OtherCores }), m(func(r *load.Result) float64 { return r.PerBlock }), sum(of(x, func(r *load.Result) float64 { return float64(r.Retries) })),
+				sum(of(x, func(r *load.Result) float64 { return float64(r.Elections) })))
 		}
 	}
 	_ = w.Flush() // to a terminal or a file that the shell opened

@@ -248,17 +248,16 @@ func (s *system) leader(ctx context.Context) (int, error) {
 	}
 }
 
-// height is that of the chain, or the index of the log.
-func (s *system) height(ctx context.Context) (uint64, error) {
-	var highest uint64
+// height is that of the chain, or the index of the log; term is the election's.
+func (s *system) height(ctx context.Context) (height, term uint64, err error) {
 	for _, addr := range s.addrs {
 		var st wire.Status
 		if err := get(ctx, addr, "/v1/status", &st); err != nil {
-			return 0, err
+			return 0, 0, err
 		}
-		highest = max(highest, uint64(st.Height))
+		height, term = max(height, uint64(st.Height)), max(term, st.Term)
 	}
-	return highest, nil
+	return height, term, nil
 }
 
 // check compares every account on every node with what was acknowledged.

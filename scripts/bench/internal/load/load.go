@@ -58,6 +58,8 @@ type Result struct {
 	Errors []string
 	// PerBlock is the mean number of transactions in a block, warm-up included. The caller fills it in.
 	PerBlock float64
+	// Elections is by how much the term grew. The caller fills it in.
+	Elections int
 	// Nonces is how many transactions each account had acknowledged so far, over all windows.
 	Nonces []uint64
 }
