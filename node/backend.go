@@ -168,8 +168,7 @@ func (n *Node) LeaderTransfer(ctx context.Context, to string) error {
 // askTransfer passes the wish on to the leader.
 func (n *Node) askTransfer(ctx context.Context, leader, to string) error {
 	_, err := n.link.Request(ctx, leader, reqTransfer, []byte(to))
-	var remote *peer.RemoteError
-	if errors.As(err, &remote) {
+	if remote, ok := errors.AsType[*peer.RemoteError](err); ok {
 		return &api.Error{Status: 422, Code: wire.CodeRejected, Message: fmt.Sprintf("the leader %s says: %v", leader, remote)}
 	}
 	if err != nil {

@@ -61,7 +61,7 @@ func freePorts(t *testing.T, host string, n int) []int {
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer l.Close()
+		defer l.Close() //nolint:errcheck // it has served
 		out = append(out, l.Addr().(*net.TCPAddr).Port)
 	}
 	return out

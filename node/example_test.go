@@ -53,7 +53,7 @@ func Example() {
 		fmt.Println(err)
 		return
 	}
-	defer os.RemoveAll(dir)
+	defer func() { _ = os.RemoveAll(dir) }()
 	processor := ed25519.NewKeyFromSeed(make([]byte, ed25519.SeedSize))
 	var pub chain.PublicKey
 	copy(pub[:], processor.Public().(ed25519.PublicKey))

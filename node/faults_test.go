@@ -59,13 +59,19 @@ func TestNewRefusesWhatDoesNotFit(t *testing.T) {
 	})
 }
 
-func wantAPIError(t *testing.T, err error, status int, code wire.Code) *api.Error {
+func wantAPIError(t *testing.T, err error, status int, code wire.Code) {
 	t.Helper()
-	var ae *api.Error
-	if !errors.As(err, &ae) || ae.Status != status || ae.Code != code {
+	if ae, ok := errors.AsType[*api.Error](err); !ok || ae.Status != status || ae.Code != code {
 		t.Fatalf("error %v, want %d %s", err, status, code)
 	}
-	return ae
+}
+
+func wantBadNonce(t *testing.T, err error, expected uint64) {
+	t.Helper()
+	wantAPIError(t, err, 409, wire.CodeBadNonce)
+	if ae, _ := errors.AsType[*api.Error](err); ae.ExpectedNonce == nil || *ae.ExpectedNonce != expected {
+		t.Errorf("expected nonce %v, want %d", ae.ExpectedNonce, expected)
+	}
 }
 
 // Every node gives the same final answers, whichever leads.
@@ -85,15 +91,11 @@ func TestRefusalsAreFinalOnEveryNode(t *testing.T) {
 			t.Errorf("node%d: the same transaction again: %+v %v, want %+v", i+1, got, err, want)
 		}
 		_, err := n.Submit(ctx, c.transfer(0, 0, pub(c.users[2]), "6"))
-		if ae := wantAPIError(t, err, 409, wire.CodeBadNonce); ae.ExpectedNonce == nil || *ae.ExpectedNonce != 1 {
-			t.Errorf("node%d: expected nonce %v, want 1", i+1, ae.ExpectedNonce)
-		}
+		wantBadNonce(t, err, 1)
 		_, err = n.Submit(ctx, c.transfer(0, 1, pub(c.users[2]), "99999999"))
 		wantAPIError(t, err, 422, wire.CodeRejected)
 		_, err = n.Submit(ctx, c.transfer(0, 7, pub(c.users[2]), "1"))
-		if ae := wantAPIError(t, err, 409, wire.CodeBadNonce); *ae.ExpectedNonce != 1 {
-			t.Errorf("node%d: a nonce too far ahead: expected nonce %d, want 1", i+1, *ae.ExpectedNonce)
-		}
+		wantBadNonce(t, err, 1) // though it is far ahead
 		bad := *c.transfer(0, 1, pub(c.users[2]), "1")
 		bad.Signature[3] ^= 1
 		_, err = n.Submit(ctx, &bad)

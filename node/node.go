@@ -86,8 +86,8 @@ func New(cfg Config) (_ *Node, err error) {
 	defer func() {
 		if err != nil {
 			n.cancel()
-			for i := len(undo) - 1; i >= 0; i-- {
-				undo[i]()
+			for _, f := range slices.Backward(undo) {
+				f()
 			}
 		}
 	}()
@@ -282,12 +282,12 @@ func (n *Node) Run(ctx context.Context) error {
 		case err = <-n.admin.Failed():
 		}
 	}
-	return errors.Join(err, n.shutdown(err == nil))
+	return errors.Join(err, n.shutdown(context.WithoutCancel(ctx), err == nil))
 }
 
 func (n *Node) serve(ctx context.Context) error {
 	n.link.Start()
-	if err := n.raft.Start(); err != nil {
+	if err := n.raft.Start(); err != nil { //nolint:contextcheck // it runs until Close, not until ctx ends: a handover comes last
 		return fmt.Errorf("election: %w", err)
 	}
 	if err := n.admin.Start(ctx); err != nil {
@@ -305,16 +305,16 @@ func (n *Node) serve(ctx context.Context) error {
 const drainTimeout = 3 * time.Second
 
 // shutdown stops the parts from the outside in. With handover it gives up leadership first, while everything works.
-func (n *Node) shutdown(handover bool) error {
+func (n *Node) shutdown(ctx context.Context, handover bool) error {
 	// A handover takes milliseconds; who is not replaced within an election timeout will not be.
-	ctx, cancel := context.WithTimeout(context.Background(), 5*n.cfg.Raftify.Timings().MinElection)
+	replaced, cancel := context.WithTimeout(ctx, 5*n.cfg.Raftify.Timings().MinElection)
 	defer cancel()
 	if handover && n.view.Load().leading && n.view.Load().members > 1 {
-		if err := n.raft.Transfer(ctx, ""); err != nil {
+		if err := n.raft.Transfer(replaced, ""); err != nil {
 			n.log.Warn().Err(err).Msg("stopping without a handover")
 		}
 	}
-	drain, cancelDrain := context.WithTimeout(context.Background(), drainTimeout)
+	drain, cancelDrain := context.WithTimeout(ctx, drainTimeout)
 	defer cancelDrain()
 	n.hub.close()
 	n.router.stop()

@@ -53,7 +53,7 @@ func (r *replacing) Committed() blockstore.Commit {
 
 func (r *replacing) HashAt(block.Height) (block.Hash, error)  { b, _ := r.now(); return b.Hash(), nil }
 func (r *replacing) Block(block.Height) (*block.Block, error) { b, _ := r.now(); return b, nil }
-func (r *replacing) CTermAt(h block.Height) (uint64, error) {
+func (r *replacing) CTermAt(block.Height) (uint64, error) {
 	_, c := r.now()
 	return 7 * uint64(c), nil
 }

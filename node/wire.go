@@ -78,8 +78,12 @@ func newReader(b []byte, minFields int) *reader {
 	r := bytes.NewReader(b)
 	d := &reader{r: r, d: msgpack.NewDecoder(r)}
 	n, err := d.d.DecodeArrayLen()
-	if err != nil || n < minFields+1 || n > len(b) {
-		d.err = fmt.Errorf("%w: %d fields (%v)", errMalformed, n, err)
+	if err != nil {
+		d.err = fmt.Errorf("%w: fields: %w", errMalformed, err)
+		return d
+	}
+	if n < minFields+1 || n > len(b) {
+		d.err = fmt.Errorf("%w: %d fields", errMalformed, n)
 		return d
 	}
 	if v := d.uint(); d.err == nil && v != wireVersion {
@@ -95,7 +99,7 @@ func (d *reader) uint() uint64 {
 	}
 	v, err := d.d.DecodeUint64()
 	if err != nil {
-		d.err = fmt.Errorf("%w: number: %v", errMalformed, err)
+		d.err = fmt.Errorf("%w: number: %w", errMalformed, err)
 	}
 	return v
 }
@@ -105,13 +109,17 @@ func (d *reader) bytes(limit int) []byte {
 		return nil
 	}
 	n, err := d.d.DecodeBytesLen()
-	if err != nil || n > limit || n > d.r.Len() {
-		d.err = fmt.Errorf("%w: %d bytes of at most %d (%v)", errMalformed, n, limit, err)
+	if err != nil {
+		d.err = fmt.Errorf("%w: bytes: %w", errMalformed, err)
+		return nil
+	}
+	if n > limit || n > d.r.Len() {
+		d.err = fmt.Errorf("%w: %d bytes of at most %d", errMalformed, n, limit)
 		return nil
 	}
 	b := make([]byte, max(n, 0))
 	if _, err := io.ReadFull(d.r, b); err != nil {
-		d.err = fmt.Errorf("%w: %v", errMalformed, err)
+		d.err = fmt.Errorf("%w: %w", errMalformed, err)
 	}
 	return b
 }

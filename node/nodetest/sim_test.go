@@ -46,7 +46,7 @@ func TestSimulation(t *testing.T) {
 	from, to := seedRange(t)
 	opt := Options{}
 	if from == to && testing.Verbose() {
-		opt.Trace = func(line string) { fmt.Fprintln(t.Output(), line) }
+		opt.Trace = func(line string) { _, _ = fmt.Fprintln(t.Output(), line) }
 		opt.Panic = true
 	}
 	begun := time.Now()
