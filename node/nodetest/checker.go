@@ -28,7 +28,7 @@ type Checker struct {
 	proposed  map[termHeight]block.Hash
 	takes     map[core.Term]replication.Ref
 	takeTerms []core.Term // keys of takes, in the order of the takeovers
-	reports   map[core.Term]replication.Report
+	elected   map[core.Term]electorate
 	committed []block.Hash // by height
 	decidedIn []core.Term  // by height: the lowest term whose leader counted its commit
 	signed    map[block.Height]block.Hash
@@ -62,7 +62,7 @@ func NewChecker(genesis *block.Block) *Checker {
 		nodes:     map[core.Inc]*history{},
 		proposed:  map[termHeight]block.Hash{},
 		takes:     map[core.Term]replication.Ref{},
-		reports:   map[core.Term]replication.Report{},
+		elected:   map[core.Term]electorate{},
 		committed: []block.Hash{genesis.Hash()},
 		decidedIn: []core.Term{0},
 		signed:    map[block.Height]block.Hash{},
@@ -222,25 +222,48 @@ func (c *Checker) leads(t core.Term, id core.NodeID) {
 	c.leaders[t] = id
 }
 
-// Elected says that id counted a majority in term t, with these reports.
-func (c *Checker) Elected(id core.NodeID, t core.Term, reports []core.Report) {
-	c.leads(t, id)
-	var best replication.Report
-	for i, r := range reports {
-		if rep, err := replication.DecodeReport(r.Attachment); err == nil && (i == 0 || best.Less(rep)) {
-			best = rep
+// electorate is who voted for the winner of a term, as far as the winner counted.
+type electorate struct {
+	majority int
+	reports  []replication.Report
+}
+
+// greatest says whether no report of some majority is greater than rep.
+func (e electorate) greatest(rep replication.Report) bool {
+	k := 0
+	for _, r := range e.reports {
+		if !rep.Less(r) {
+			k++
 		}
 	}
-	c.reports[t] = best
+	return k >= e.majority
+}
+
+// Elected says that id counted a majority in term t, with these reports; said again, that it counted further votes.
+func (c *Checker) Elected(id core.NodeID, t core.Term, reports []core.Report) {
+	c.leads(t, id)
+	e := electorate{majority: c.elected[t].majority}
+	if e.majority == 0 {
+		e.majority = len(reports)
+	}
+	for _, r := range reports {
+		if rep, err := replication.DecodeReport(r.Attachment); err == nil {
+			e.reports = append(e.reports, rep)
+		}
+	}
+	c.elected[t] = e
 }
 
 // Takeover says that id's takeover of term t is done at take. before is what it held when the takeover was written:
 // certificates may have moved it past every report (R11).
 func (c *Checker) Takeover(id core.NodeID, t core.Term, take replication.Ref, before replication.Report) {
 	c.leads(t, id)
-	if best := c.reports[t]; take != best.Tip && (take != before.Tip || !best.Less(before)) {
-		c.fail("I5: %s takes term %d over at %v, greatest report is (%d, %v), own (%d, %v)",
-			id, t, take, best.Synced, best.Tip, before.Synced, before.Tip)
+	e := c.elected[t]
+	if !(take == before.Tip && e.greatest(before)) && !slices.ContainsFunc(e.reports, func(r replication.Report) bool {
+		return r.Tip == take && e.greatest(r)
+	}) {
+		c.fail("I5: %s takes term %d over at %v, which is the greatest report of no majority of %v, own (%d, %v)",
+			id, t, take, e.reports, before.Synced, before.Tip)
 	}
 	if old, ok := c.takes[t]; ok && old != take {
 		c.fail("I5: two takeovers of term %d: %v and %v", t, old, take)

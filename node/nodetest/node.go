@@ -47,6 +47,9 @@ type spy struct {
 }
 
 func (p spy) Elected(now core.Instant, term core.Term, reports []core.Report) {
+	if 2*len(reports) > len(p.n.s.nodes)+2 {
+		p.n.s.count.hit("further votes counted")
+	}
 	p.n.s.chk.Elected(p.n.id, term, reports)
 	p.Chain.Elected(now, term, reports)
 }

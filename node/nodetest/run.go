@@ -79,10 +79,6 @@ func (s *sim) recovery() time.Duration {
 	if s.broken != "" {
 		return took
 	}
-	if s.decided() == height && s.wrongBlocks() {
-		s.count.hit("wrong block inherited and no way out")
-		return took
-	}
 	if s.decided() == height {
 		s.violate("I14: %v, whole and connected, committed nothing in %v", ids(q), limit)
 		return took
@@ -112,14 +108,13 @@ func (s *sim) settled(q []*node) bool {
 	return true
 }
 
-// resumeLimit is the bound of I14: 10 minET. While a durable chain holds a block with a wrong state root, only the
-// elections whose majority does without that node succeed (R13 forbids to drop inherited blocks): when its vote is
-// always among the first there is none (seed 437), so progress is hoped for and not demanded.
+// resumeLimit is the bound of I14: 10 minET. While a durable chain holds a block with a wrong state root, the node that
+// has it may win first, and only a majority without it goes on (R13 forbids to drop inherited blocks).
 func (s *sim) resumeLimit(q []*node) time.Duration {
 	limit := 10 * s.tm.MinElection
 	if s.wrongBlocks() {
 		s.count.hit("wrong block inherited")
-		return 30 * limit
+		return 3 * limit
 	}
 	for _, n := range q {
 		if n.disk.im.nacked == n.disk.im.hs.Term && n.disk.im.nacked > 0 {

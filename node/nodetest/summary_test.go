@@ -46,7 +46,7 @@ func (m *summary) line() string {
 var rare = []string{
 	"R11 sync to an older term", "R11 sync without a leader", "back-off", "batch extended", "block begun on an old tip",
 	"certificate of an unknown term", "crash with loss", "fetch", "follower asked to resend", "follower cut its own tail",
-	"follower read", "fsync error", "lease", "nack", "nack cut",
+	"follower read", "fsync error", "further votes counted", "lease", "nack", "nack cut",
 	"read lost its leader", "read served", "step down: a block of the best chain cannot be reproduced here",
 	"step down: handover was not taken up", "step down: higher term", "step down: no commit in time",
 	"step down: no majority answers heartbeats", "step down: own disk does not answer",

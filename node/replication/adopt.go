@@ -55,6 +55,9 @@ func (c *Chain) next() *job {
 		if j := c.nextCommit(own); j != nil {
 			return j
 		}
+		if c.taking.short {
+			return nil
+		}
 		j := job{kind: jobTakeover, target: c.best.Tip, label: c.taking.term, prefer: c.sources}
 		if c.best.Less(own) {
 			j.target = own.Tip // grew by certificates since the vote
@@ -212,11 +215,13 @@ func (c *Chain) refuse(j *job, b *block.Block) bool {
 	}
 	switch j.kind {
 	case jobTakeover:
-		c.cmds = append(c.cmds, core.Command{
-			Kind: core.CmdStepDown, Term: j.label, StayOut: 2,
-			Reason: "a block of the best chain cannot be reproduced here",
-		})
-		c.taking = nil
+		if c.taking.unfit == nil {
+			c.taking.unfit = map[Ref]bool{}
+		}
+		c.taking.unfit[j.target] = true
+		c.choose()
+		c.job = nil
+		return true
 	case jobSync:
 		c.nack(ref)
 	case jobCommit:

@@ -136,9 +136,10 @@ type Chain struct {
 	// Leader only.
 	leading      bool // takeover done
 	taking       *taking
-	best         Report // greatest report of the majority that elected this node
+	best         Report // greatest report of a majority that voted for this node
 	sources      []core.NodeID
-	termCommit   Ref // newest commit counted in this term
+	votes        []ballot // of this term, for this node
+	termCommit   Ref      // newest commit counted in this term
 	transferring bool
 	peers        map[core.NodeID]*progress
 	nacks        map[core.NodeID]Ref
@@ -147,11 +148,20 @@ type Chain struct {
 	now          core.Instant
 }
 
+// ballot is a vote for this node.
+type ballot struct {
+	from   core.NodeID
+	report Report
+}
+
 type taking struct {
 	term    core.Term
-	writing uint64 // number of the takeover's write, 0 before
-	chain   bool   // that write is durable
-	hard    bool   // the hard state of the election layer too
+	unfit   map[Ref]bool // reports that cannot be reproduced here
+	short   bool         // no majority is left without those: further votes are awaited
+	since   core.Instant // of short
+	writing uint64       // number of the takeover's write, 0 before
+	chain   bool         // that write is durable
+	hard    bool         // the hard state of the election layer too
 }
 
 // New returns the chain layer for the given durable state.
@@ -180,7 +190,7 @@ func (c *Chain) Tip() Ref { return c.tip }
 // Commit returns the newest committed block that this node knows and holds.
 func (c *Chain) Commit() Ref { return c.commit }
 
-// Durable state as last confirmed.
+// DurableReport returns the report as of the newest write that is known to be durable.
 func (c *Chain) DurableReport() Report { return c.durable }
 
 // Leading reports whether this node leads and its takeover is done.

@@ -20,6 +20,7 @@ func (c *Chain) Clone(r Reader) *Chain {
 	d.flt = c.flt.clone()
 	d.own, d.writes, d.cmds = slices.Clone(c.own), slices.Clone(c.writes), slices.Clone(c.cmds)
 	d.pend, d.certs, d.sources = slices.Clone(c.pend), slices.Clone(c.certs), slices.Clone(c.sources)
+	d.votes = slices.Clone(c.votes)
 	d.out = Ready{
 		Writes: slices.Clone(c.out.Writes), Messages: slices.Clone(c.out.Messages), Execs: slices.Clone(c.out.Execs),
 		Fetches: slices.Clone(c.out.Fetches), Events: slices.Clone(c.out.Events),
@@ -36,6 +37,7 @@ func (c *Chain) Clone(r Reader) *Chain {
 	}
 	if c.taking != nil {
 		t := *c.taking
+		t.unfit = maps.Clone(t.unfit)
 		d.taking = &t
 	}
 	if c.peers != nil {
@@ -181,7 +183,15 @@ func (f *printer) roles(c *Chain) {
 	}
 	if t := c.taking; t != nil {
 		f.num(uint64(t.term), t.writing)
-		f.flag(t.chain, t.hard)
+		f.flag(t.chain, t.hard, t.short)
+		f.instant(t.since)
+		f.num(uint64(len(t.unfit)))
+		for _, v := range c.votes {
+			f.id(v.from)
+			f.num(uint64(v.report.Synced))
+			f.ref(v.report.Tip)
+			f.flag(t.unfit[v.report.Tip])
+		}
 	}
 	f.num(uint64(len(c.sources)), uint64(len(c.peers)), uint64(len(c.nacks)))
 	for _, id := range c.sources {

@@ -22,6 +22,10 @@
 // (R7): an acknowledgement in term T says "my durable chain is, up to here, the chain of T's leader". A height at or
 // above the takeover that a majority acknowledged in T is committed (R10).
 //
+// A winner that cannot reproduce a block of that report may not drop the block: somebody may have committed it. It asks
+// the voters that were not counted yet, and takes the greatest report of a majority that does without that chain (I5),
+// or steps down. All of them promised this term, so each majority of them knows of all that was committed before.
+//
 // A certificate (cterm, height, hash) says that the leader of cterm counted that commit. It may come from anyone and
 // at any time, and moves a node forward as a leader would (R11), so that a node that cannot hear the leader keeps up.
 //

@@ -45,40 +45,84 @@ func (c *Chain) endLead() {
 	c.taking, c.peers, c.nacks = nil, nil, nil
 	c.transferring = false
 	c.termCommit = Ref{}
-	c.best, c.sources = Report{}, nil
+	c.best, c.sources, c.votes = Report{}, nil, nil
 }
 
 // Report implements core.Hook.
 func (c *Chain) Report() []byte { return encodeReport(c.durable) }
 
-// Elected implements core.Hook: take the greatest report, make it the own chain, then lead (PROTOCOL R6).
+// Elected implements core.Hook: take the greatest report, make it the own chain, then lead (PROTOCOL R6). It is called
+// again when further votes were asked for.
 func (c *Chain) Elected(now core.Instant, term core.Term, reports []core.Report) {
 	c.now = now
-	c.taking = &taking{term: term}
-	first := true
+	if c.leading || c.taking != nil && c.taking.writing != 0 {
+		return
+	}
+	again := c.taking != nil && c.taking.term == term
+	if !again {
+		c.taking = &taking{term: term}
+	}
+	c.votes = nil
 	for _, r := range reports {
 		rep, err := decodeReport(r.Attachment)
 		if err != nil {
 			// Without it the greatest report would not be that of a majority (I5).
 			c.alarm("vote of %s carries no report: %v", r.From, err)
-			c.taking = nil
-			c.cmds = append(c.cmds, core.Command{Kind: core.CmdStepDown, Term: term, StayOut: 1, Reason: "a vote carries no report"})
+			c.giveUp("a vote carries no report")
 			return
 		}
-		better := c.best.Less(rep)
-		if c.broken(FaultBestByHeight) {
-			better = c.best.Tip.Height < rep.Tip.Height
-		}
-		switch {
-		case first || better:
-			c.best, c.sources, first = rep, []core.NodeID{r.From}, false
-		case rep == c.best:
-			c.sources = append(c.sources, r.From)
-		case rep.Synced == c.best.Synced && rep.Tip.Height == c.best.Tip.Height:
-			c.alarm("I5: %s reports %v where another voter reports %v", r.From, rep.Tip, c.best.Tip)
-		}
+		c.votes = append(c.votes, ballot{r.From, rep})
+	}
+	if !again || c.taking.short {
+		c.choose()
 	}
 	c.plan()
+}
+
+// choose picks the greatest report of a majority that does without the chains that cannot be reproduced here. I5 asks
+// for the greatest report of some majority: all of these voted for this node in this term, and each majority of them
+// knows of every block that an earlier term committed. Without such a majority it asks the voters that are left.
+func (c *Chain) choose() {
+	t := c.taking
+	c.best, c.sources = Report{}, nil
+	fit := 0
+	for _, v := range c.votes {
+		if t.unfit[v.report.Tip] {
+			continue
+		}
+		better := c.best.Less(v.report)
+		if c.broken(FaultBestByHeight) {
+			better = c.best.Tip.Height < v.report.Tip.Height
+		}
+		switch {
+		case fit == 0 || better:
+			c.best, c.sources = v.report, []core.NodeID{v.from}
+		case v.report == c.best:
+			c.sources = append(c.sources, v.from)
+		case v.report.Synced == c.best.Synced && v.report.Tip.Height == c.best.Tip.Height:
+			c.alarm("I5: %s reports %v where another voter reports %v", v.from, v.report.Tip, c.best.Tip)
+		}
+		fit++
+	}
+	switch {
+	case fit >= c.st.Cfg.Majority():
+		t.short = false
+	case len(c.votes) < len(c.st.Cfg.Voters()):
+		if !t.short {
+			t.short, t.since = true, c.now
+		}
+		c.cmd(core.CmdMoreVotes, t.term)
+	default:
+		c.giveUp(unfitChain)
+	}
+}
+
+const unfitChain = "a block of the best chain cannot be reproduced here"
+
+// giveUp ends a takeover.
+func (c *Chain) giveUp(why string) {
+	c.cmds = append(c.cmds, core.Command{Kind: core.CmdStepDown, Term: c.taking.term, StayOut: 2, Reason: why})
+	c.taking = nil
 }
 
 // TakeoverDurable implements core.Hook.
@@ -163,6 +207,9 @@ func (c *Chain) Tick(now core.Instant) {
 	c.now = now
 	if c.leading {
 		c.tickLeader()
+	}
+	if t := c.taking; t != nil && t.short && now.SinceMax(t.since) > c.opt.MinElection {
+		c.giveUp(unfitChain)
 	}
 	if c.job != nil || len(c.certs) > 0 {
 		c.plan()

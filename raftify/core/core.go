@@ -117,6 +117,8 @@ type Core struct {
 	outvoted   bool          // a voter refused in this very term
 	transferOf Term
 	votes      map[NodeID][]byte
+	counted    int  // leader: how many of votes the hook was given
+	more       bool // leader: it wants further ones
 
 	// Leader only.
 	taking   bool
@@ -243,7 +245,7 @@ func (c *Core) setTerm(now Instant, t Term, why string) {
 
 func (c *Core) clearRole() {
 	c.grants, c.votes, c.acks, c.sent, c.rounds = nil, nil, nil, nil, nil
-	c.taking, c.noLease = false, false
+	c.taking, c.noLease, c.more, c.counted = false, false, false, 0
 	c.transfer = nil
 	c.transferOf = 0
 }
@@ -354,14 +356,14 @@ func (c *Core) command(now Instant, cmd Command) {
 			cfg := c.hs.Cfg
 			cfg.Key.CTerm = c.hs.Term
 			c.hs.Cfg = cfg
-			c.dirty = true
+			c.dirty, c.more = true, false
 			c.nextMarks.takeover = c.hs.Term
 		}
 	case CmdTakeoverDone:
 		if mine && c.taking {
 			invariant(c.dcfg.Key.CTerm == c.hs.Term, "R6: takeover of term %d done before its configuration %+v was durable",
 				c.hs.Term, c.dcfg.Key)
-			c.taking = false
+			c.taking, c.more, c.counted, c.votes = false, false, 0, nil
 			c.event(Event{Kind: EventLeading})
 			c.event(Event{Kind: EventConfig, Cfg: c.hs.Cfg.Key})
 			c.broadcastHB(now)
@@ -370,6 +372,12 @@ func (c *Core) command(now Instant, cmd Command) {
 	case CmdProgress:
 		if mine {
 			c.progress = now
+		}
+	case CmdMoreVotes:
+		if mine && c.taking {
+			c.more, c.resend = true, now
+			c.requestVotes()
+			c.lateVotes(now)
 		}
 	case CmdCommitted:
 		c.fail = 0

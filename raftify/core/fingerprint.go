@@ -175,14 +175,22 @@ func (f printer) role(c *Core) {
 		f.num(uint64(c.candBase))
 		f.flag(c.outvoted)
 		f.num(uint64(c.transferOf))
-		f.flag(c.votes != nil)
-		f.num(uint64(len(c.votes)))
-		for _, id := range sortedKeys(c.votes) {
-			f.id(id)
-			f.bytes(c.votes[id])
-		}
+		f.votes(c.votes)
 	case RoleLeader:
+		f.votes(c.votes)
+		f.flag(c.more)
+		f.num(uint64(c.counted))
+		f.follower(c.resend, c.tm.Heartbeat)
 		f.lead(c)
+	}
+}
+
+func (f printer) votes(v map[NodeID][]byte) {
+	f.flag(v != nil)
+	f.num(uint64(len(v)))
+	for _, id := range sortedKeys(v) {
+		f.id(id)
+		f.bytes(v[id])
 	}
 }
 

@@ -19,6 +19,7 @@ type Hook interface {
 	// the promise (term and vote) is durable (PROTOCOL R1), and must speak of durable state alone.
 	Report() []byte
 	// Elected starts a takeover: reports holds the attachments of a majority, this node's own included, sorted by id.
+	// After CmdMoreVotes it is called again, with those and further ones, while the takeover is not written.
 	Elected(now Instant, term Term, reports []Report)
 	// TakeoverDurable says that the hard state that the takeover asked for (CmdTakeoverWriting) is durable.
 	TakeoverDurable(now Instant, term Term)
@@ -50,6 +51,9 @@ const (
 	CmdTakeoverDone
 	// CmdProgress: the takeover moves; restart its time limit.
 	CmdProgress
+	// CmdMoreVotes: the takeover cannot rest on the reports that were given; ask the other voters too. Any majority of
+	// those that voted for this node in Term will do, since which of them was heard first says nothing.
+	CmdMoreVotes
 	// CmdCommitted: something was committed; failure back-off starts anew.
 	CmdCommitted
 	// CmdStepDown: give up leadership; stay out of elections for StayOut election timeouts.

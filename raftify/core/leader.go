@@ -30,6 +30,10 @@ func (c *Core) tickLeader(now Instant) {
 		c.hook.Transferring(now, false)
 		c.observe(now)
 	}
+	if c.more && now.SinceMin(c.resend) >= c.tm.Heartbeat {
+		c.resend = now
+		c.requestVotes()
+	}
 	if now.SinceMax(c.lastHB) >= c.tm.Heartbeat {
 		c.broadcastHB(now)
 	}

@@ -187,7 +187,7 @@ func (c *Core) stepVote(now Instant, m Message) error {
 }
 
 func (c *Core) stepVoteResp(now Instant, m Message) {
-	if c.role != RoleCandidate || c.votes == nil || !c.hs.Cfg.IsVoter(m.From) {
+	if c.role != RoleCandidate && !c.taking || c.votes == nil || !c.hs.Cfg.IsVoter(m.From) {
 		return
 	}
 	if !m.OK {
@@ -200,19 +200,37 @@ func (c *Core) stepVoteResp(now Instant, m Message) {
 		return
 	}
 	c.votes[m.From] = m.Attachment
+	if c.taking {
+		c.lateVotes(now)
+		return
+	}
 	c.countVotes(now)
+}
+
+// lateVotes hands the votes that came after the majority to the application, if it asked for them.
+func (c *Core) lateVotes(now Instant) {
+	if c.more && len(c.votes) > c.counted {
+		c.counted = len(c.votes)
+		c.hook.Elected(now, c.hs.Term, c.reports())
+	}
+}
+
+func (c *Core) reports() []Report {
+	out := make([]Report, 0, len(c.votes))
+	for _, id := range sortedKeys(c.votes) {
+		out = append(out, Report{From: id, Attachment: c.votes[id]})
+	}
+	return out
 }
 
 func (c *Core) countVotes(now Instant) {
 	if len(c.votes) < c.hs.Cfg.Majority() {
 		return
 	}
-	reports := make([]Report, 0, len(c.votes))
-	for _, id := range sortedKeys(c.votes) {
-		reports = append(reports, Report{From: id, Attachment: c.votes[id]})
-	}
+	votes, reports := c.votes, c.reports()
 	c.clearRole()
 	c.role, c.leader, c.taking = RoleLeader, c.hs.ID, true
+	c.votes, c.counted = votes, len(votes)
 	c.elected, c.progress = now, now
 	c.acks = map[NodeID]ackState{}
 	c.event(Event{Kind: EventElected})
