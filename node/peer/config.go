@@ -95,7 +95,7 @@ func (c Config) Validate() error {
 	if problem := checkID(c.ID); problem != "" {
 		bad("ID = %q: %s", c.ID, problem)
 	}
-	if _, _, err := splitAddr(c.Listen, 0); err != nil {
+	if err := checkAddr(c.Listen, 0); err != nil {
 		bad("Listen = %q: %w", c.Listen, err)
 	}
 	if len(c.Key) != ed25519.PrivateKeySize {
@@ -142,8 +142,9 @@ func checkPeers(self string, selfKey ed25519.PublicKey, peers []Peer) error {
 	ids := make(map[string]bool, len(peers))
 	owner := map[string]string{string(selfKey): self}
 	for i, p := range peers {
+		where := fmt.Sprintf("Peers[%d] %q: ", i, p.ID)
 		bad := func(format string, args ...any) {
-			errs = append(errs, fmt.Errorf("Peers[%d] %q: %s", i, p.ID, fmt.Sprintf(format, args...)))
+			errs = append(errs, errors.New(where+fmt.Sprintf(format, args...)))
 		}
 		if problem := checkID(p.ID); problem != "" {
 			bad("ID: %s", problem)
@@ -152,7 +153,7 @@ func checkPeers(self string, selfKey ed25519.PublicKey, peers []Peer) error {
 			bad("ID: appears twice")
 		}
 		ids[p.ID] = true
-		if _, _, err := splitAddr(p.Addr, 1); err != nil && p.ID != self {
+		if err := checkAddr(p.Addr, 1); err != nil && p.ID != self {
 			bad("Addr = %q: %v", p.Addr, err)
 		}
 		if len(p.PublicKey) != ed25519.PublicKeySize {
@@ -181,20 +182,19 @@ func checkID(id string) string {
 	return ""
 }
 
-// splitAddr parses host:port; a lowest port of 1 asks for an address that can be dialled.
-func splitAddr(addr string, lowest int) (host string, port int, err error) {
+// checkAddr says what keeps addr from being host:port; a lowest port of 1 asks for an address that can be dialled.
+func checkAddr(addr string, lowest int) error {
 	host, text, err := net.SplitHostPort(addr)
 	if err != nil {
-		return "", 0, fmt.Errorf("must be host:port: %w", err)
+		return fmt.Errorf("must be host:port: %w", err)
 	}
-	port, err = strconv.Atoi(text)
-	if err != nil || port < lowest || port > 65535 {
-		return "", 0, fmt.Errorf("port %q must be a number from %d to 65535", text, lowest)
+	if port, err := strconv.Atoi(text); err != nil || port < lowest || port > 65535 {
+		return fmt.Errorf("port %q must be a number from %d to 65535", text, lowest)
 	}
 	if host == "" && lowest > 0 {
-		return "", 0, errors.New("has no host")
+		return errors.New("has no host")
 	}
-	return host, port, nil
+	return nil
 }
 
 func publicKey(key ed25519.PrivateKey) ed25519.PublicKey {

@@ -19,29 +19,29 @@ func helloBytes(role role, from, to string) []byte {
 func frameBytes(f frame) []byte { return slices.Concat(f.head[:f.headLen], f.payload) }
 
 // member connects with node2's key and says nothing yet.
-func member(t testing.TB, n *node) *tls.Conn {
-	t.Helper()
+func member(tb testing.TB, n *node) *tls.Conn {
+	tb.Helper()
 	cert, err := selfCertificate(keyOf(2))
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	conn, err := stranger(t, n, func(c *tls.Config) { c.Certificates = []tls.Certificate{cert} })
+	conn, err := stranger(tb, n, func(c *tls.Config) { c.Certificates = []tls.Certificate{cert} })
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return conn
 }
 
 // greeted connects with node2's key up to the welcome.
-func greeted(t testing.TB, n *node, role role) *tls.Conn {
-	t.Helper()
-	conn := member(t, n)
+func greeted(tb testing.TB, n *node, role role) *tls.Conn {
+	tb.Helper()
+	conn := member(tb, n)
 	if _, err := conn.Write(helloBytes(role, "node2", "node1")); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	c, _, err := newFrameReader(conn, maxGreetBytes).next()
 	if err != nil || c != classWelcome {
-		t.Fatalf("class %d, %v", c, err)
+		tb.Fatalf("class %d, %v", c, err)
 	}
 	return conn
 }

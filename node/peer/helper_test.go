@@ -116,29 +116,29 @@ func testConfig(i int) Config {
 }
 
 // newNode makes an unstarted node without peers; it is closed with the test.
-func newNode(t testing.TB, cfg Config) *node {
-	t.Helper()
+func newNode(tb testing.TB, cfg Config) *node {
+	tb.Helper()
 	n := &node{recorder: newRecorder(), key: cfg.Key, logs: &logBuffer{}}
 	link, err := New(cfg, n.recorder, zerolog.New(n.logs))
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	n.Link = link
-	t.Cleanup(func() {
+	tb.Cleanup(func() {
 		if err := link.Close(); err != nil {
-			t.Errorf("close %s: %v", cfg.ID, err)
+			tb.Errorf("close %s: %v", cfg.ID, err)
 		}
-		if t.Failed() {
-			t.Logf("log of %s:\n%s", cfg.ID, n.logs.b.String())
+		if tb.Failed() {
+			tb.Logf("log of %s:\n%s", cfg.ID, n.logs.b.String())
 		}
 	})
 	return n
 }
 
 // cluster makes n unstarted nodes that know each other. tune may change a node's config.
-func cluster(t testing.TB, n int, tune func(i int, cfg *Config)) []*node {
-	t.Helper()
-	checkLeaks(t)
+func cluster(tb testing.TB, n int, tune func(i int, cfg *Config)) []*node {
+	tb.Helper()
+	checkLeaks(tb)
 	nodes := make([]*node, n)
 	peers := make([]Peer, n)
 	for i := range nodes {
@@ -146,48 +146,48 @@ func cluster(t testing.TB, n int, tune func(i int, cfg *Config)) []*node {
 		if tune != nil {
 			tune(i, &cfg)
 		}
-		nodes[i] = newNode(t, cfg)
+		nodes[i] = newNode(tb, cfg)
 		peers[i] = nodes[i].asPeer()
 	}
 	for _, n := range nodes {
 		if err := n.SetPeers(peers); err != nil {
-			t.Fatal(err)
+			tb.Fatal(err)
 		}
 	}
 	return nodes
 }
 
 // startAll starts nodes and waits until all streams work.
-func startAll(t testing.TB, nodes []*node) {
-	t.Helper()
+func startAll(tb testing.TB, nodes []*node) {
+	tb.Helper()
 	for _, n := range nodes {
 		n.Start()
 	}
 	for _, n := range nodes {
 		for range len(nodes) - 1 {
-			recv(t, n.up)
+			recv(tb, n.up)
 		}
 	}
 }
 
 // recv waits for a value.
-func recv[T any](t testing.TB, ch <-chan T) T {
-	t.Helper()
+func recv[T any](tb testing.TB, ch <-chan T) T {
+	tb.Helper()
 	select {
 	case v, ok := <-ch:
 		if !ok {
-			t.Fatal("channel closed")
+			tb.Fatal("channel closed")
 		}
 		return v
 	case <-time.After(patience):
-		t.Fatalf("nothing came within %v", patience)
+		tb.Fatalf("nothing came within %v", patience)
 	}
 	panic("unreachable")
 }
 
 // eventually waits for a condition that no channel reports.
-func eventually(t testing.TB, what string, ok func() bool) {
-	t.Helper()
+func eventually(tb testing.TB, what string, ok func() bool) {
+	tb.Helper()
 	deadline := time.After(patience)
 	tick := time.NewTicker(time.Millisecond)
 	defer tick.Stop()
@@ -195,16 +195,16 @@ func eventually(t testing.TB, what string, ok func() bool) {
 		select {
 		case <-tick.C:
 		case <-deadline:
-			t.Fatalf("not within %v: %s", patience, what)
+			tb.Fatalf("not within %v: %s", patience, what)
 		}
 	}
 }
 
 // checkLeaks fails the test if, after everything was closed, a goroutine of this package's own code is left.
-func checkLeaks(t testing.TB) {
-	t.Helper()
-	t.Cleanup(func() {
-		eventually(t, "all goroutines ended", func() bool {
+func checkLeaks(tb testing.TB) {
+	tb.Helper()
+	tb.Cleanup(func() {
+		eventually(tb, "all goroutines ended", func() bool {
 			stacks := make([]byte, 1<<20)
 			stacks = stacks[:runtime.Stack(stacks, true)]
 			for stack := range strings.SplitSeq(string(stacks), "\n\n") {
@@ -219,10 +219,10 @@ func checkLeaks(t testing.TB) {
 }
 
 // ctxFor is a context that ends with the test's patience.
-func ctxFor(t testing.TB) context.Context {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
-	t.Cleanup(cancel)
+func ctxFor(tb testing.TB) context.Context {
+	tb.Helper()
+	ctx, cancel := context.WithTimeout(tb.Context(), patience)
+	tb.Cleanup(cancel)
 	return ctx
 }
 
@@ -238,19 +238,21 @@ type relay struct {
 	conns  []net.Conn
 }
 
-func newRelay(t testing.TB, target string) *relay {
-	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
+func newRelay(tb testing.TB, target string) *relay {
+	tb.Helper()
+	var lc net.ListenConfig
+	ln, err := lc.Listen(tb.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	r := &relay{ln: ln, target: target, frozen: make(chan struct{})}
-	r.wg.Go(r.accept)
-	t.Cleanup(r.close)
+	r.wg.Go(func() { r.accept(tb.Context()) })
+	tb.Cleanup(r.close)
 	return r
 }
 
-func (r *relay) accept() {
+func (r *relay) accept(ctx context.Context) {
+	var dialer net.Dialer
 	for {
 		in, err := r.ln.Accept()
 		if err != nil {
@@ -262,7 +264,7 @@ func (r *relay) accept() {
 			continue
 		default:
 		}
-		out, err := net.Dial("tcp", r.target)
+		out, err := dialer.DialContext(ctx, "tcp", r.target)
 		if err != nil {
 			_ = in.Close()
 			continue

@@ -2,6 +2,7 @@ package peer
 
 import (
 	"context"
+	"errors"
 	"sync"
 )
 
@@ -58,7 +59,7 @@ func (q *queue) pushWait(ctx context.Context, f frame) error {
 	for {
 		q.mu.Lock()
 		err := q.pushLocked(f)
-		if err != ErrQueueFull {
+		if !errors.Is(err, ErrQueueFull) {
 			q.mu.Unlock()
 			return err
 		}

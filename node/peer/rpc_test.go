@@ -106,11 +106,11 @@ func TestCancellationReachesTheHandler(t *testing.T) {
 	}
 }
 
-func recvClosed(t testing.TB, ch <-chan struct{}) {
-	t.Helper()
+func recvClosed(tb testing.TB, ch <-chan struct{}) {
+	tb.Helper()
 	done := make(chan bool, 1)
 	go func() { <-ch; done <- true }()
-	recv(t, done)
+	recv(tb, done)
 }
 
 // The server bounds what it runs for a peer, also against a client that allows itself more.
@@ -127,7 +127,9 @@ func TestRequestConcurrencyIsBounded(t *testing.T) {
 			nodes[1].onRequest = func(_ context.Context, _ string, _ byte, payload []byte) ([]byte, error) {
 				now := running.Add(1)
 				defer running.Add(-1)
-				for old := most.Load(); now > old && !most.CompareAndSwap(old, now); old = most.Load() {
+				old := most.Load()
+				for now > old && !most.CompareAndSwap(old, now) {
+					old = most.Load()
 				}
 				arrived <- struct{}{}
 				<-leave
@@ -224,7 +226,9 @@ func TestCloseEndsEverything(t *testing.T) {
 			}
 		})
 		wg.Go(func() {
-			for nodes[0].Send("node3", 1, []byte("x")) == nil {
+			var err error
+			for err == nil {
+				err = nodes[0].Send("node3", 1, []byte("x"))
 			}
 		})
 	}

@@ -16,58 +16,59 @@ import (
 )
 
 // stranger is a TLS client under the test's control.
-func stranger(t testing.TB, n *node, tune func(*tls.Config)) (*tls.Conn, error) {
-	t.Helper()
+func stranger(tb testing.TB, n *node, tune func(*tls.Config)) (*tls.Conn, error) {
+	tb.Helper()
 	cert, err := selfCertificate(keyOf(77))
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	cfg := &tls.Config{Certificates: []tls.Certificate{cert}, InsecureSkipVerify: true, NextProtos: []string{Proto}}
 	tune(cfg)
-	raw := dialRaw(t, n)
+	raw := dialRaw(tb, n)
 	conn := tls.Client(raw, cfg)
-	return conn, conn.HandshakeContext(ctxFor(t))
+	return conn, conn.HandshakeContext(ctxFor(tb))
 }
 
-func dialRaw(t testing.TB, n *node) net.Conn {
-	t.Helper()
-	raw, err := net.Dial("tcp", n.Addr().String())
+func dialRaw(tb testing.TB, n *node) net.Conn {
+	tb.Helper()
+	var dialer net.Dialer
+	raw, err := dialer.DialContext(tb.Context(), "tcp", n.Addr().String())
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	t.Cleanup(func() { _ = raw.Close() })
+	tb.Cleanup(func() { _ = raw.Close() })
 	if err := raw.SetDeadline(time.Now().Add(patience)); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return raw
 }
 
 // expectEnd reads until the other side ends the connection.
-func expectEnd(t testing.TB, conn net.Conn) {
-	t.Helper()
+func expectEnd(tb testing.TB, conn net.Conn) {
+	tb.Helper()
 	_, err := io.Copy(io.Discard, conn)
 	if timeout, ok := errors.AsType[net.Error](err); ok && timeout.Timeout() {
-		t.Fatal("the connection was not ended")
+		tb.Fatal("the connection was not ended")
 	}
 }
 
-func (n *node) heardNothing(t testing.TB) {
-	t.Helper()
+func (n *node) heardNothing(tb testing.TB) {
+	tb.Helper()
 	if len(n.messages)+len(n.up)+len(n.down) != 0 {
-		t.Error("the handler was called")
+		tb.Error("the handler was called")
 	}
 }
 
-func ecdsaCertificate(t testing.TB) tls.Certificate {
-	t.Helper()
+func ecdsaCertificate(tb testing.TB) tls.Certificate {
+	tb.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	template := &x509.Certificate{SerialNumber: big.NewInt(1)}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
 }
@@ -301,18 +302,18 @@ func TestOtherProtocols(t *testing.T) {
 }
 
 // handshake runs a server and a client against each other and returns the first error of either.
-func handshake(t testing.TB, server, client *tls.Config) error {
-	t.Helper()
+func handshake(tb testing.TB, server, client *tls.Config) error {
+	tb.Helper()
 	a, b := net.Pipe()
 	defer func() { _, _ = a.Close(), b.Close() }()
 	served := make(chan error, 1)
 	go func() {
-		err := tls.Server(a, server).HandshakeContext(ctxFor(t))
+		err := tls.Server(a, server).HandshakeContext(ctxFor(tb))
 		if err != nil {
 			_ = a.Close()
 		}
 		served <- err
 	}()
-	err := tls.Client(b, client).HandshakeContext(ctxFor(t))
+	err := tls.Client(b, client).HandshakeContext(ctxFor(tb))
 	return errors.Join(err, <-served)
 }

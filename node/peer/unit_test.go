@@ -188,7 +188,7 @@ func TestFrameReader(t *testing.T) {
 				t.Fatalf("%s: frame %d: class %d, %d bytes, %v", name, i, c, len(body), err)
 			}
 		}
-		if _, _, err := fr.next(); err != io.EOF {
+		if _, _, err := fr.next(); !errors.Is(err, io.EOF) {
 			t.Errorf("%s: at the end: %v", name, err)
 		}
 	}
@@ -198,7 +198,7 @@ func TestFrameReader(t *testing.T) {
 		for err == nil {
 			_, _, err = fr.next()
 		}
-		if boundary := cut == 5 || cut == 11 || cut == 18; (err == io.EOF) != boundary ||
+		if boundary := cut == 5 || cut == 11 || cut == 18; errors.Is(err, io.EOF) != boundary ||
 			!boundary && !errors.Is(err, io.ErrUnexpectedEOF) {
 			t.Errorf("cut at %d: %v", cut, err)
 		}
@@ -272,7 +272,7 @@ func FuzzFrames(f *testing.F) {
 		for {
 			c, body, err := r.next()
 			if err != nil {
-				if err == io.EOF && len(rest) != 0 {
+				if errors.Is(err, io.EOF) && len(rest) != 0 {
 					t.Fatalf("%d bytes were not read", len(rest))
 				}
 				return
