@@ -259,7 +259,8 @@ func (c *Checker) Elected(id core.NodeID, t core.Term, reports []core.Report) {
 func (c *Checker) Takeover(id core.NodeID, t core.Term, take replication.Ref, before replication.Report) {
 	c.leads(t, id)
 	e := c.elected[t]
-	if !(take == before.Tip && e.greatest(before)) && !slices.ContainsFunc(e.reports, func(r replication.Report) bool {
+	own := take == before.Tip && e.greatest(before)
+	if !own && !slices.ContainsFunc(e.reports, func(r replication.Report) bool {
 		return r.Tip == take && e.greatest(r)
 	}) {
 		c.fail("I5: %s takes term %d over at %v, which is the greatest report of no majority of %v, own (%d, %v)",
