@@ -158,7 +158,7 @@ func (e *engine) execute(b *block.Block) error {
 		case err == nil:
 			n.states.put(st)
 			ok = true
-		case errors.Is(err, chain.ErrRootMismatch), errors.Is(err, chain.ErrInvalidBlock), errors.Is(err, chain.ErrNoCode):
+		case refused(err):
 			n.log.Error().Err(err).Uint64("height", uint64(b.Header.Height)).Stringer("hash", b.Hash()).
 				Str("proposer", b.Header.Proposer).Msg("this node cannot reproduce a block")
 		default:
@@ -170,6 +170,11 @@ func (e *engine) execute(b *block.Block) error {
 		c.Poke(now)
 	})
 	return nil
+}
+
+// refused reports whether an executor's error is a verdict on the block.
+func refused(err error) bool {
+	return errors.Is(err, chain.ErrRootMismatch) || errors.Is(err, chain.ErrInvalidBlock) || errors.Is(err, chain.ErrNoCode)
 }
 
 var errNoParent = errors.New("the own chain does not hold block")
@@ -212,8 +217,12 @@ func (e *engine) buildOn(t target) (bool, error) {
 	}
 	parent := n.states.get(t.ref.Hash)
 	if parent == nil {
+		// A block that this node cannot reproduce, see restore: the other voters refuse it too, or it becomes committed and
+		// the finalizer ends this process.
 		e.pool.Return(txs)
-		return false, fmt.Errorf("no state of the tip %v to build on", t.ref)
+		e.taken(t)
+		n.log.Error().Stringer("tip", t.ref).Msg("no state of the tip to build on")
+		return false, nil
 	}
 	blk, next, verdicts, err := n.ex.Build(parent, chain.BuildSpec{
 		Proposer: n.cfg.ID, Term: uint64(t.term), NowMs: time.Now().UnixMilli(),
@@ -229,11 +238,7 @@ func (e *engine) buildOn(t target) (bool, error) {
 		return true, nil
 	}
 	n.states.put(next)
-	e.mu.Lock()
-	if e.target != nil && *e.target == t {
-		e.target = nil // the owner sets the next one
-	}
-	e.mu.Unlock()
+	e.taken(t)
 	posted := n.raft.Post(func(now core.Instant, c *core.Core) {
 		p.err = n.ch.Propose(now, blk)
 		c.Poke(now)
@@ -249,6 +254,15 @@ func (e *engine) buildOn(t target) (bool, error) {
 		e.pool.Return(txs)
 	}
 	return true, nil
+}
+
+// taken ends building on t; the owner sets the next target, or has set it already.
+func (e *engine) taken(t target) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.target != nil && *e.target == t {
+		e.target = nil
+	}
 }
 
 // settle tells the pool and the senders what became of a proposal. A verdict holds on the state of the block that was

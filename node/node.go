@@ -113,7 +113,7 @@ func New(cfg Config) (_ *Node, err error) {
 
 // restore brings back what is stored.
 func (n *Node) restore() error {
-	all, zero, err := restore(n.store, n.ex)
+	all, zero, err := restore(n.store, n.ex, n.log)
 	if err != nil {
 		return err
 	}

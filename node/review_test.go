@@ -3,8 +3,11 @@ package node
 import (
 	"testing"
 
+	"github.com/rs/zerolog"
+
 	"github.com/baton-ha/baton/blockstore"
 	"github.com/baton-ha/baton/blockstore/block"
+	"github.com/baton-ha/baton/node/chain"
 	"github.com/baton-ha/baton/node/replication"
 	"github.com/baton-ha/baton/raftify/core"
 )
@@ -80,6 +83,47 @@ func TestServedCertificateBelongsToItsBlock(t *testing.T) {
 	}
 	if certified == 0 {
 		t.Error("no certificate was served at all")
+	}
+}
+
+// A block that a damaged executor left above the commit does not keep a node from starting; a committed one does.
+func TestStartOnABlockThatCannotBeReproduced(t *testing.T) {
+	c := newCluster(t, 1, nil)
+	store, err := blockstore.Open(blockstore.Options{Dir: c.cfgs[0].DataDir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = store.Close() }()
+	ex, err := chain.New(c.genesis, chain.Ledger{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := restore(store, ex, zerolog.Nop()); err != nil {
+		t.Fatal(err)
+	}
+	write := func(b blockstore.Batch) {
+		done := make(chan error, 1)
+		store.Enqueue(b, func(err error) { done <- err })
+		if err := <-done; err != nil {
+			t.Fatal(err)
+		}
+	}
+	zero, err := store.Block(0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	bad := child(zero, 1)
+	write(blockstore.Batch{Append: []*block.Block{bad, child(bad, 0)}})
+	all, _, err := restore(store, ex, zerolog.Nop())
+	if err != nil {
+		t.Fatalf("uncommitted: %v", err)
+	}
+	if all.get(zero.Hash()) == nil || all.get(bad.Hash()) != nil {
+		t.Error("there must be a state of genesis and none of the block")
+	}
+	write(blockstore.Batch{Commit: &blockstore.Commit{Height: 1, Hash: bad.Hash(), CTerm: 1, From: 1}})
+	if _, _, err := restore(store, ex, zerolog.Nop()); !refused(err) {
+		t.Errorf("committed: %v", err)
 	}
 }
 

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"sync"
 
+	"github.com/rs/zerolog"
+
 	"github.com/baton-ha/baton/blockstore"
 	"github.com/baton-ha/baton/blockstore/block"
 	"github.com/baton-ha/baton/node/chain"
@@ -45,8 +47,10 @@ func (s *states) forget(committed block.Height) {
 }
 
 // restore brings the state of the stored tip into memory: from the newest checkpoint, or genesis, by executing the
-// stored blocks since. It makes block 0 durable in an empty store.
-func restore(store *blockstore.Store, ex *chain.Executor) (*states, *block.Block, error) {
+// stored blocks since. It makes block 0 durable in an empty store. An uncommitted block that cannot be reproduced, left
+// there by an executor that was damaged, does not keep the node from starting, though it builds on nothing above it: the
+// next leader has it cut (R7, R13), and a node that is down for good could not be told.
+func restore(store *blockstore.Store, ex *chain.Executor, log zerolog.Logger) (*states, *block.Block, error) {
 	zero, st, err := ex.Genesis(store)
 	if err != nil {
 		return nil, nil, fmt.Errorf("make genesis: %w", err)
@@ -83,9 +87,15 @@ func restore(store *blockstore.Store, ex *chain.Executor) (*states, *block.Block
 		if err != nil {
 			return nil, nil, fmt.Errorf("read block %d: %w", h, err)
 		}
-		if st, err = ex.Apply(st, b); err != nil {
+		next, err := ex.Apply(st, b)
+		if h > committed && refused(err) {
+			log.Error().Err(err).Uint64("height", uint64(h)).Msg("an uncommitted block of the own chain cannot be reproduced")
+			break
+		}
+		if err != nil {
 			return nil, nil, fmt.Errorf("execute stored block %d: %w", h, err)
 		}
+		st = next
 		all.put(st)
 		all.forget(min(h, committed))
 	}
