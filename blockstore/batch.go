@@ -30,8 +30,9 @@ type Batch struct {
 	Nodes []NodeRecord
 	// Checkpoint says that all nodes of this committed block's state are stored, in this batch or before it.
 	Checkpoint *Checkpoint
-	// NoSync lets the batch ride on the next fsync: done follows as soon as it is applied, and a crash may lose it
-	// together with everything after it, never alone.
+	// NoSync lets the batch ride on the next fsync: done follows when it is applied, and a crash may lose it together
+	// with everything after it, never alone. One of commits and signatures alone is applied together with the next batch
+	// that comes, after 20 ms at the latest; reads do not see it before.
 	NoSync bool
 }
 
@@ -65,6 +66,13 @@ type Checkpoint struct {
 type NodeRecord struct {
 	Hash merkle.Hash
 	Enc  []byte
+}
+
+// canWait reports whether the batch is only about blocks that are stored already, so that nobody waits for it and it can
+// be written together with the next one.
+func (b *Batch) canWait() bool {
+	return b.NoSync && b.Election == nil && b.Cut == nil && len(b.Append) == 0 && b.Synced == nil && b.Nacked == nil &&
+		len(b.Nodes) == 0 && b.Checkpoint == nil
 }
 
 // clone returns a shallow copy of a batch's pointers' targets, so that a caller may reuse its variables.

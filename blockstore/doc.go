@@ -17,7 +17,9 @@
 //	                      publish state, done callbacks in order  <───────────────────────────────┘
 //
 // While one group waits for its fsync the next gathers in the queue. A group in which every batch says NoSync is written
-// without an fsync; a later group's fsync covers it, since both stand in the same log.
+// without an fsync; a later group's fsync covers it, since both stand in the same log. Commits and signatures do not even
+// make a group of their own: they wait for the next batch, 20 ms at most, since a write of their own would cost as much as
+// the block's.
 //
 // # Records
 //

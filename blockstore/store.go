@@ -6,6 +6,7 @@ import (
 	"os"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -46,6 +47,7 @@ type Store struct {
 	mu      sync.Mutex
 	queue   []item
 	closing bool
+	overdue bool          // a timer runs that wakes the writer for what can wait
 	wake    chan struct{} // holds one token when there is something for the writer
 
 	commits    chan *group   // writer -> committer
@@ -204,8 +206,31 @@ func (s *Store) Enqueue(b Batch, done func(error)) {
 		return
 	}
 	s.queue = append(s.queue, item{batch: b.clone(), done: done})
+	soon, start := !b.canWait(), false
+	if !soon && !s.overdue {
+		s.overdue, start = true, true
+	}
 	s.mu.Unlock()
-	s.wakeWriter()
+	switch {
+	case soon:
+		s.wakeWriter()
+	case start:
+		time.AfterFunc(maxWait, s.writeOverdue)
+	}
+}
+
+// maxWait is how long a batch that can wait does so at most for company.
+const maxWait = 20 * time.Millisecond
+
+// writeOverdue wakes the writer when nothing else did for a while.
+func (s *Store) writeOverdue() {
+	s.mu.Lock()
+	s.overdue = false
+	waiting := len(s.queue) > 0
+	s.mu.Unlock()
+	if waiting {
+		s.wakeWriter()
+	}
 }
 
 func (s *Store) wakeWriter() {
