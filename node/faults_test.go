@@ -13,6 +13,7 @@ import (
 	"github.com/baton-ha/baton/node/api"
 	"github.com/baton-ha/baton/node/api/wire"
 	"github.com/baton-ha/baton/node/chain"
+	"github.com/baton-ha/baton/node/replication"
 	"github.com/baton-ha/baton/raftify/core"
 )
 
@@ -323,4 +324,34 @@ func TestProcessorWithAnotherStateIsOverruled(t *testing.T) {
 	}
 	c.stop(2)
 	c.settled()
+}
+
+// A refusal that was decided before the leader's takeover is acknowledged is not told: an older leader's block may
+// still come behind the state that it was decided on.
+func TestRefusalWaitsForTheTakeover(t *testing.T) {
+	c := newCluster(t, 1, nil)
+	n, err := New(c.cfgs[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer n.Close()
+	tx, err := n.ex.Parse(c.transfer(0, 0, pub(c.users[1]), "5"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &pending{tx: tx, done: make(chan struct{})}
+	n.router.pending[tx.Hash()] = p
+	n.router.origins[tx.Hash()] = []string{c.cfgs[0].ID}
+	n.view.Store(&view{leading: true, leader: c.cfgs[0].ID})
+	at := replication.Ref{Hash: n.finals.state().BlockHash()}
+	n.router.refuse(tx.Hash(), &chain.TxError{Kind: chain.Rejected, Message: "no"}, at)
+	select {
+	case <-p.done:
+		t.Fatal("refused before the takeover was acknowledged")
+	default:
+	}
+	n.view.Store(&view{leading: true, counted: true, leader: c.cfgs[0].ID})
+	n.router.releaseVerdicts()
+	<-p.done
+	wantAPIError(t, p.err, 422, wire.CodeRejected)
 }

@@ -90,7 +90,6 @@ func (l *linkHandler) PeerDown(id string) { l.n.log.Debug().Str("peer", id).Msg(
 type fetches struct{ n *Node }
 
 const (
-	fetchTimeout  = 5 * time.Second
 	maxFetchBytes = 4 << 20
 	maxFetchCount = 256
 )
@@ -99,7 +98,7 @@ const (
 func (f *fetches) start(q replication.Fetch) {
 	n := f.n
 	n.wg.Go(func() {
-		ctx, cancel := context.WithTimeout(n.ctx, fetchTimeout)
+		ctx, cancel := context.WithTimeout(n.ctx, max(time.Second, 4*n.cfg.Raftify.Timings().MinElection))
 		defer cancel()
 		var blocks []replication.Certified
 		answer, err := n.link.Request(ctx, string(q.Peer), reqFetch, encodeFetch(q, n.raft.Status().ClusterID))

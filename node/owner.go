@@ -15,6 +15,7 @@ type view struct {
 	role         core.Role
 	leader       string
 	leading      bool // takeover done
+	counted      bool // and a majority has acknowledged it
 	tip          replication.Ref
 	leaderHeight block.Height
 	members      int
@@ -92,7 +93,7 @@ func (n *Node) look(c *core.Core) {
 	s := c.Status()
 	old := n.view.Load()
 	v := view{
-		term: s.Term, role: s.Role, leader: string(s.Leader), leading: n.ch.Leading(), tip: n.ch.Tip(),
+		term: s.Term, role: s.Role, leader: string(s.Leader), leading: n.ch.Leading(), counted: n.ch.Counted(), tip: n.ch.Tip(),
 		leaderHeight: n.ch.LeaderHeight(), members: len(s.Cfg.Members),
 	}
 	if v == *old {
@@ -104,6 +105,9 @@ func (n *Node) look(c *core.Core) {
 	}
 	if v.leader != old.leader || v.leading != old.leading || v.term != old.term {
 		n.router.leaderChanged(&v)
+	}
+	if v.counted && !old.counted {
+		n.router.releaseVerdicts()
 	}
 	if v.leader != old.leader && (v.leader != n.cfg.ID || v.leading) || v.leading != old.leading {
 		n.hub.leader(&v)

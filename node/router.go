@@ -29,6 +29,7 @@ type router struct {
 	queue   []*pending              // to be handed to a leader
 	judged  map[block.Hash]*pending // refused, on a state that is not final yet
 	origins map[block.Hash][]string // while this node leads: who wants to know
+	early   []verdict               // of a new leader, before a majority has acknowledged its takeover
 }
 
 const (
@@ -228,6 +229,7 @@ func (r *router) leaderChanged(v *view) {
 	defer r.mu.Unlock()
 	if !v.leading {
 		clear(r.origins)
+		r.early = nil
 	}
 	if v.leader == "" {
 		return
@@ -278,12 +280,43 @@ func (r *router) included(h block.Hash) {
 	r.mu.Unlock()
 }
 
-// refuse tells whoever sent a transaction that it cannot be included on the state after at.
+// refuse tells whoever sent a transaction that it cannot be included on the state after at. A new leader waits with that
+// until a majority has acknowledged its takeover: before, a block of an older leader may still come behind at, and hold
+// the transaction.
 func (r *router) refuse(h block.Hash, te *chain.TxError, at replication.Ref) {
 	v := verdict{hash: h, err: *te, at: at}
 	r.mu.Lock()
-	to := r.origins[h]
-	delete(r.origins, h)
+	if view := r.n.view.Load(); !view.counted {
+		if view.leading && len(r.early) < maxOrigins {
+			r.early = append(r.early, v)
+		}
+		r.mu.Unlock()
+		return
+	}
+	r.mu.Unlock()
+	r.deliver(v)
+}
+
+// releaseVerdicts sends what waited for the takeover to be acknowledged. Owner loop.
+func (r *router) releaseVerdicts() {
+	r.mu.Lock()
+	early := r.early
+	r.early = nil
+	r.mu.Unlock()
+	if len(early) > 0 {
+		r.n.wg.Go(func() {
+			for _, v := range early {
+				r.deliver(v)
+			}
+		})
+	}
+}
+
+// deliver sends a verdict to whoever wants to know.
+func (r *router) deliver(v verdict) {
+	r.mu.Lock()
+	to := r.origins[v.hash]
+	delete(r.origins, v.hash)
 	r.mu.Unlock()
 	for _, id := range to {
 		if id == r.n.cfg.ID {

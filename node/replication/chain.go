@@ -140,6 +140,7 @@ type Chain struct {
 	sources      []core.NodeID
 	votes        []ballot // of this term, for this node
 	termCommit   Ref      // newest commit counted in this term
+	counted      bool     // a majority has acknowledged the takeover
 	transferring bool
 	peers        map[core.NodeID]*progress
 	nacks        map[core.NodeID]Ref

@@ -75,7 +75,7 @@ func (c *Chain) Fingerprint(now core.Instant) [16]byte {
 		f.instant(w.at)
 	}
 	f.instant(c.ackAt, c.gapAt, c.nackAt, c.propAt, c.certRefusedAt, c.fetchAt, c.lastCommit)
-	f.flag(c.ackNow, c.nackDue, c.certRefused, c.fetchWait, c.leading, c.transferring, c.take != nil, c.job != nil, c.taking != nil)
+	f.flag(c.ackNow, c.nackDue, c.certRefused, c.fetchWait, c.leading, c.counted, c.transferring, c.take != nil, c.job != nil, c.taking != nil)
 	f.num(uint64(c.leadTip), uint64(c.leadComm), uint64(c.heardTip), c.fetchID, c.fetching)
 	f.id(c.fetchPeer)
 	f.known(c)

@@ -44,7 +44,7 @@ func (c *Chain) endLead() {
 	}
 	c.taking, c.peers, c.nacks = nil, nil, nil
 	c.transferring = false
-	c.termCommit = Ref{}
+	c.termCommit, c.counted = Ref{}, false
 	c.best, c.sources, c.votes = Report{}, nil, nil
 }
 
@@ -176,6 +176,9 @@ func (c *Chain) LeaderHeartbeat(now core.Instant, from core.NodeID, term core.Te
 	c.take = &hb.take
 	c.leadTip = max(c.leadTip, hb.tip)
 	c.heardTip = max(c.heardTip, hb.tip)
+	if c.synced == term {
+		c.heardTip = max(hb.tip, c.tip.Height) // what was higher is lost
+	}
 	c.announced(hb.commit, term)
 	if c.durable.Synced == term && now.SinceMin(c.ackAt) >= c.opt.MinElection/2 {
 		c.ackNow = true

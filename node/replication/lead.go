@@ -33,6 +33,10 @@ func (c *Chain) Propose(now core.Instant, b *block.Block) error {
 	return nil
 }
 
+// Counted reports whether this node leads and a majority has acknowledged its takeover: no block that is not in its
+// chain can become final any more.
+func (c *Chain) Counted() bool { return c.leading && c.counted }
+
 // Room reports whether another block may be proposed.
 func (c *Chain) Room() bool {
 	return c.leading && !c.transferring && c.tip.Height-min(c.commit.Height, c.tip.Height) < block.Height(c.opt.MaxInflight)
@@ -114,18 +118,21 @@ func (c *Chain) stepAck(m Message) {
 func (c *Chain) tryCommit() {
 	voters := c.st.Cfg.Voters()
 	heights := make([]block.Height, 0, len(voters))
+	synced := 0
 	for _, id := range voters {
 		h := block.Height(0)
 		switch p := c.peers[id]; {
 		case id == c.opt.ID:
 			if c.durable.Synced == c.st.Term {
 				h = c.durable.Tip.Height
+				synced++
 			}
 			if c.broken(FaultSelfAckEarly) {
 				h = c.tip.Height
 			}
 		case p != nil && p.synced:
 			h = p.match.Height
+			synced++
 		}
 		heights = append(heights, h)
 	}
@@ -133,6 +140,7 @@ func (c *Chain) tryCommit() {
 	if len(heights) < maj {
 		return
 	}
+	c.counted = c.counted || synced >= maj
 	slices.SortFunc(heights, func(a, b block.Height) int { return cmp.Compare(b, a) })
 	h := heights[maj-1]
 	if h < c.take.Height || h <= c.termCommit.Height && c.termCommit != (Ref{}) || h == 0 {
