@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/baton-ha/baton/raftify"
 	"github.com/baton-ha/baton/raftify/core"
 )
 
@@ -248,7 +249,7 @@ func (c *Config) Paths() Paths {
 
 // RaftTiming is the election's durations: those of raftify.performance, with what the timing section replaces.
 func (c *Config) RaftTiming() core.Timing {
-	t := core.DefaultTiming(c.Raftify.Performance)
+	t := raftify.TimingOf(c.Raftify.Performance)
 	if c.Timing.Heartbeat != 0 {
 		t.Heartbeat = c.Timing.Heartbeat.Std()
 	}

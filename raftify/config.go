@@ -41,7 +41,7 @@ type Config struct {
 	Expect   int // members of the first configuration: more than half of Peers
 	// Encrypt is the key of the gossip: 16, 24 or 32 bytes (AES-128, -192, -256). It may be empty with a single peer.
 	Encrypt     []byte
-	Performance int // 1 is the fastest; see core.DefaultTiming
+	Performance int // 1 is the fastest; see TimingOf
 	// Timing, when not nil, replaces what follows from Performance. It must be the same on all nodes.
 	Timing         *core.Timing
 	KickAfter      time.Duration // silence after which an automatic demotion may be considered (PROTOCOL R16)
@@ -62,7 +62,7 @@ func (c *Config) Timings() core.Timing {
 	if c.Timing != nil {
 		return *c.Timing
 	}
-	return core.DefaultTiming(c.Performance)
+	return TimingOf(c.Performance)
 }
 
 // Validate reports every problem of the configuration, joined. It reads no file and asks no network.

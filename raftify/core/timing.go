@@ -19,11 +19,8 @@ type Timing struct {
 	MaxBackoff time.Duration
 }
 
-// DefaultTiming returns the timings for a performance level, 1 being the fastest. The election timeout of level 1 is
-// 200 ms: on a 2-core machine with three nodes, their clients and the race detector's ten-fold slow-down, the longest
-// scheduling delay of the heartbeat path that was seen was well under 150 ms (see node/nodetest and `baton demo`), and
-// a voter needs to miss all of MinElection/Heartbeat = 5 heartbeats before it turns on its leader. Each further level
-// adds the same again, for wide-area links or slower machines.
+// DefaultTiming returns timings for a performance level, 1 being the fastest, of machines that always run their
+// processes in time, as simulated ones do. For real ones see raftify.TimingOf.
 func DefaultTiming(performance int) Timing {
 	p := time.Duration(max(performance, 1))
 	return Timing{
