@@ -14,7 +14,7 @@ LINTARGS := --config scripts/lint/golangci.yml
 # The whole-cluster simulation is single-threaded and long: the race detector finds nothing in it and makes it ten
 # times slower, so it runs on its own (sim-test). Everything else runs under the detector.
 SIM      := ./node/nodetest
-SIMTESTS := ^TestSimulation
+SIMTESTS := ^Test(Simulation|Clone)$$
 # Packages with switches for negative tests.
 FAULTS   := ./raftify/core ./raftify/raftifytest ./node/replication ./node/nodetest
 # Seeds of `make sim`, first and last.
@@ -58,10 +58,11 @@ fuzz: ## every fuzz target for FUZZTIME
 	scripts/fuzz.sh '$(FUZZTIME)'
 
 sim: ## the simulation over other seeds: make sim SEEDS=FROM-TO
-	BATON_SIM_SEEDS='$(SEEDS)' $(GO) test -count=1 -timeout 0 -run '$(SIMTESTS)' -v $(SIM)
+	BATON_SIM_SEEDS='$(SEEDS)' $(GO) test -count=1 -timeout 0 -run '^TestSimulation$$' -v $(SIM)
 
 lint: ## golangci-lint at the version of scripts/lint/go.mod
 	$(LINT) run $(LINTARGS) ./...
+	$(LINT) run $(LINTARGS) --build-tags faults ./...
 
 fmt: ## format the tree as the linter wants it
 	$(LINT) fmt $(LINTARGS) ./...

@@ -4,10 +4,12 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 time=${1:-30s}
 
-for pkg in $(go list ./...); do
-	targets=$(go test -list '^Fuzz' "$pkg" | grep '^Fuzz' || true)
-	for target in $targets; do
-		echo "== $pkg $target"
-		go test -run '^$' -fuzz "^$target\$" -fuzztime "$time" "$pkg"
-	done
+# Found by their text: to ask each package's tests for theirs would build all of them once more.
+mapfile -t found < <(grep -rHo --include='*_test.go' --exclude-dir=scripts '^func Fuzz[A-Za-z0-9_]*' . | sort)
+((${#found[@]} > 0)) || { echo "no fuzz targets" >&2; exit 1; }
+for line in "${found[@]}"; do
+	pkg=$(dirname "${line%%:*}")
+	target=${line##*func }
+	echo "== $pkg $target"
+	go test -run '^$' -fuzz "^$target\$" -fuzztime "$time" "$pkg"
 done

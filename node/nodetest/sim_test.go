@@ -88,7 +88,7 @@ func TestSimulation(t *testing.T) {
 
 // Cores that are replaced by copies of themselves after each step do the same.
 func TestClone(t *testing.T) {
-	for seed := uint64(1); seed <= 20; seed++ {
+	for seed := uint64(1); seed <= 10; seed++ {
 		want, got := Run(seed, Options{}), Run(seed, Options{clone: true})
 		if want.Events != got.Events || want.Height != got.Height || want.Acknowledged != got.Acknowledged || got.Violation != want.Violation {
 			t.Errorf("seed %d: %d events, height %d; with copies %d, %d (%s)",
