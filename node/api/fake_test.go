@@ -214,6 +214,17 @@ func start(t *testing.T, b api.Backend, change func(*api.Config)) (*api.Server, 
 	return s, "http://" + s.Addr().String()
 }
 
+// gate makes each submission say that it entered, and then wait until leave is closed.
+func (b *backend) gate() (entered, leave chan struct{}) {
+	entered, leave = make(chan struct{}), make(chan struct{})
+	b.submit = func(_ context.Context, tx *block.Tx) (api.Receipt, error) {
+		entered <- struct{}{}
+		<-leave
+		return api.Receipt{Hash: tx.Hash()}, nil
+	}
+	return entered, leave
+}
+
 type answer struct {
 	status int
 	header http.Header
@@ -236,6 +247,12 @@ func send(t *testing.T, req *http.Request) answer {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return read(t, resp)
+}
+
+// read takes an answer whole.
+func read(t *testing.T, resp *http.Response) answer {
+	t.Helper()
 	defer func() { _ = resp.Body.Close() }()
 	data, err := io.ReadAll(resp.Body)
 	if err != nil {

@@ -216,11 +216,7 @@ func TestSlowBody(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	data, err := io.ReadAll(resp.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	wantError(t, "slow", answer{resp.StatusCode, resp.Header, string(data)}, 408, "slow_request")
+	wantError(t, "slow", read(t, resp), 408, "slow_request")
 	wantClosed(t, conn)
 
 	conn = dial(t, base)
@@ -230,12 +226,7 @@ func TestSlowBody(t *testing.T) {
 
 func TestSubmitOverloaded(t *testing.T) {
 	b := newBackend(0)
-	entered, leave := make(chan struct{}), make(chan struct{})
-	b.submit = func(_ context.Context, tx *block.Tx) (api.Receipt, error) {
-		entered <- struct{}{}
-		<-leave
-		return api.Receipt{Hash: tx.Hash()}, nil
-	}
+	entered, leave := b.gate()
 	base := serve(t, b, func(c *api.Config) { c.MaxSubmits = 2 })
 	body := requestOf(t, block.SignTx(userKey, []byte("{}")))
 	var wg sync.WaitGroup
@@ -270,12 +261,7 @@ func TestSubmitOverloaded(t *testing.T) {
 // The memory that bodies take is bounded, and given back.
 func TestHeldBytes(t *testing.T) {
 	b := newBackend(0)
-	entered, leave := make(chan struct{}), make(chan struct{})
-	b.submit = func(_ context.Context, tx *block.Tx) (api.Receipt, error) {
-		entered <- struct{}{}
-		<-leave
-		return api.Receipt{Hash: tx.Hash()}, nil
-	}
+	entered, leave := b.gate()
 	base := serve(t, b, func(c *api.Config) { c.MaxBodyBytes, c.MaxHeldBytes = 3000, 5000 })
 	body := requestOf(t, block.SignTx(userKey, bytes.Repeat([]byte("x"), 2600)))
 	var wg sync.WaitGroup

@@ -92,14 +92,7 @@ func (c *Checker) Block(b *block.Block) { c.blocks[b.Hash()] = b }
 
 // at returns the block of height h in the chain that ends at ref.
 func (c *Checker) at(ref replication.Ref, h block.Height) (replication.Ref, bool) {
-	for ref.Height > h {
-		b := c.blocks[ref.Hash]
-		if b == nil {
-			return replication.Ref{}, false
-		}
-		ref = replication.Ref{Height: ref.Height - 1, Hash: b.Header.Parent}
-	}
-	return ref, ref.Height == h
+	return ancestor(c.blocks, ref, h)
 }
 
 // Started says that a process begins with this durable state.

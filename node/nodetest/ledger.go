@@ -124,8 +124,13 @@ func (l *ledger) build(h block.Header, pending []purse, limit int, wrong bool) *
 
 // at returns the block of height h in the chain that ends at ref.
 func (l *ledger) at(ref replication.Ref, h block.Height) (replication.Ref, bool) {
+	return ancestor(l.blocks, ref, h)
+}
+
+// ancestor returns the block of height h in the chain of blocks that ends at ref; false when one is missing between.
+func ancestor(blocks map[block.Hash]*block.Block, ref replication.Ref, h block.Height) (replication.Ref, bool) {
 	for ref.Height > h {
-		b := l.blocks[ref.Hash]
+		b := blocks[ref.Hash]
 		if b == nil {
 			return replication.Ref{}, false
 		}

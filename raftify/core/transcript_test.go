@@ -5,8 +5,6 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"os"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -14,6 +12,7 @@ import (
 	"time"
 
 	"github.com/baton-ha/baton/raftify/core"
+	"github.com/baton-ha/baton/raftify/raftifytest/transcript"
 )
 
 var update = flag.Bool("update", false, "rewrite the transcripts in testdata")
@@ -40,58 +39,17 @@ var update = flag.Bool("update", false, "rewrite the transcripts in testdata")
 //	send 2->1 HBAck boot=1 session=9 term=3    a message of one's own making
 //	status [1], lease 1, backoff 1
 func TestTranscripts(t *testing.T) {
-	files, err := filepath.Glob("testdata/*.txt")
-	if err != nil || len(files) == 0 {
-		t.Fatalf("no transcripts: %v", err)
-	}
-	for _, file := range files {
-		t.Run(strings.TrimSuffix(filepath.Base(file), ".txt"), func(t *testing.T) {
-			in, err := os.ReadFile(file)
-			if err != nil {
-				t.Fatal(err)
-			}
-			out := transcribe(t, string(in))
-			if *update {
-				if err := os.WriteFile(file, []byte(out), 0o644); err != nil {
-					t.Fatal(err)
-				}
-				return
-			}
-			if out != string(in) {
-				t.Errorf("%s differs; go test ./raftify/core -run TestTranscripts -update, and review. Got:\n%s", file, firstDifference(string(in), out))
-			}
-		})
-	}
+	transcript.Test(t, *update, func(t *testing.T) transcript.World {
+		t.Helper()
+		return &world{t: t}
+	})
 }
 
-func firstDifference(want, got string) string {
-	w, g := strings.Split(want, "\n"), strings.Split(got, "\n")
-	for i := range min(len(w), len(g)) {
-		if w[i] != g[i] {
-			return fmt.Sprintf("line %d:\n-%s\n+%s", i+1, w[i], g[i])
-		}
-	}
-	return fmt.Sprintf("%d lines instead of %d", len(g), len(w))
-}
-
-func transcribe(t *testing.T, script string) string {
-	t.Helper()
-	if !strings.HasPrefix(script, "# ") {
-		t.Fatal("a transcript opens with why")
-	}
-	w := &world{t: t}
-	for line := range strings.Lines(script) {
-		line = strings.TrimRight(line, "\n")
-		switch {
-		case strings.HasPrefix(line, " "):
-			continue
-		case line == "" || strings.HasPrefix(line, "#"):
-			w.out.WriteString(line + "\n")
-			continue
-		}
-		w.out.WriteString(line + "\n")
-		w.command(strings.Fields(line))
-	}
+// Command implements transcript.World.
+func (w *world) Command(args []string) string {
+	w.t.Helper()
+	w.out.Reset()
+	w.command(args)
 	return w.out.String()
 }
 
