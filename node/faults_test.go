@@ -334,7 +334,7 @@ func TestRefusalWaitsForTheTakeover(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer n.Close()
+	defer func() { _ = n.Close() }()
 	tx, err := n.ex.Parse(c.transfer(0, 0, pub(c.users[1]), "5"))
 	if err != nil {
 		t.Fatal(err)
