@@ -72,12 +72,13 @@ func (e *engine) build(t *target) {
 	e.kick()
 }
 
-// committed makes room for what was proposed up to h. Owner loop.
-func (e *engine) committed(h block.Height) {
+// committed makes room for what was proposed up to h, and returns when that was. Owner loop.
+func (e *engine) committed(h block.Height) []time.Time {
 	e.mu.Lock()
-	e.flying.land(h)
+	at := e.flying.land(h)
 	e.mu.Unlock()
 	e.kick()
+	return at
 }
 
 // stop ends building: this node no longer leads. Owner loop.

@@ -1,6 +1,10 @@
 package node
 
-import "github.com/baton-ha/baton/blockstore/block"
+import (
+	"time"
+
+	"github.com/baton-ha/baton/blockstore/block"
+)
 
 // flight is what this node proposed as the leader and what is not committed yet.
 type flight struct {
@@ -11,19 +15,23 @@ type flight struct {
 type flown struct {
 	height block.Height
 	txs    int
+	at     time.Time
 }
 
 func (f *flight) add(b *block.Block) {
-	f.blocks = append(f.blocks, flown{b.Header.Height, len(b.Txs)})
+	f.blocks = append(f.blocks, flown{b.Header.Height, len(b.Txs), time.Now()})
 	f.txs += len(b.Txs)
 }
 
-// land forgets all up to h.
-func (f *flight) land(h block.Height) {
+// land forgets all up to h and returns when each was proposed.
+func (f *flight) land(h block.Height) []time.Time {
+	var at []time.Time
 	for len(f.blocks) > 0 && f.blocks[0].height <= h {
+		at = append(at, f.blocks[0].at)
 		f.txs -= f.blocks[0].txs
 		f.blocks = f.blocks[1:]
 	}
+	return at
 }
 
 // worthwhile says whether to build a block now. Each has a price of its own on every node, of an fsync, a signature and

@@ -50,7 +50,6 @@ type Node struct {
 	// Of the owner loop.
 	ch          *replication.Chain
 	queuedFinal block.Height
-	proposed    proposals
 
 	view   atomic.Pointer[view]
 	ctx    context.Context

@@ -3,6 +3,8 @@ package node
 import (
 	"time"
 
+	"github.com/rs/zerolog"
+
 	"github.com/baton-ha/baton/blockstore"
 	"github.com/baton-ha/baton/blockstore/block"
 	"github.com/baton-ha/baton/node/replication"
@@ -115,54 +117,33 @@ func (n *Node) look(c *core.Core) {
 }
 
 func (n *Node) chainEvent(e replication.Event) {
-	log := n.log.With().Str("event", e.Kind.String()).Stringer("block", e.Ref).Logger()
+	about := func(l *zerolog.Event) *zerolog.Event { return l.Str("event", e.Kind.String()).Stringer("block", e.Ref) }
 	switch e.Kind {
 	case replication.EventCommitted:
-		n.engine.committed(e.Ref.Height)
+		for _, at := range n.engine.committed(e.Ref.Height) {
+			n.metrics.commit.Observe(time.Since(at).Seconds())
+		}
 		n.committed(e)
 	case replication.EventTip:
 		if n.ch.Room() && n.ch.Tip() == e.Ref {
 			n.engine.build(&target{ref: e.Ref, term: n.view.Load().term})
 		}
 	case replication.EventAppended:
-		if n.ch.Leading() {
-			n.proposed.add(e.Ref.Height, time.Now())
-		} else {
+		if !n.ch.Leading() {
 			n.engine.build(nil)
 		}
 	case replication.EventCut:
-		log.Warn().Msg("own chain cut back: these blocks were never committed")
+		about(n.log.Warn()).Msg("own chain cut back: these blocks were never committed")
 	case replication.EventSynced:
-		log.Info().Uint64("term", uint64(e.CTerm)).Msg("own chain follows the term's leader")
+		about(n.log.Info()).Uint64("term", uint64(e.CTerm)).Msg("own chain follows the term's leader")
 	case replication.EventTakeover:
-		log.Info().Uint64("term", uint64(e.CTerm)).Msg("takeover done, this node leads")
+		about(n.log.Info()).Uint64("term", uint64(e.CTerm)).Msg("takeover done, this node leads")
 	case replication.EventNacked:
-		log.Error().Str("leader", string(e.Peer)).
+		about(n.log.Error()).Str("leader", string(e.Peer)).
 			Msg("this node cannot reproduce the leader's block: it acknowledges nothing more in this term")
 	case replication.EventAlarm:
 		n.metrics.alarms.Inc()
-		log.Error().Msg(e.Detail)
-	}
-}
-
-// proposals remembers when this node proposed what is not committed yet.
-type proposals []struct {
-	height block.Height
-	at     time.Time
-}
-
-func (p *proposals) add(h block.Height, at time.Time) {
-	*p = append(*p, struct {
-		height block.Height
-		at     time.Time
-	}{h, at})
-}
-
-// take forgets all up to h and calls fn with when each was proposed.
-func (p *proposals) take(h block.Height, fn func(at time.Time)) {
-	for len(*p) > 0 && (*p)[0].height <= h {
-		fn((*p)[0].at)
-		*p = (*p)[1:]
+		about(n.log.Error()).Msg(e.Detail)
 	}
 }
 
@@ -179,11 +160,6 @@ func (n *Node) committed(e replication.Event) {
 		}
 		ts = append(ts, t)
 	}
-	n.proposed.take(e.Ref.Height, func(at time.Time) {
-		if n.ch.Leading() {
-			n.metrics.commit.Observe(time.Since(at).Seconds())
-		}
-	})
 	n.queuedFinal = max(n.queuedFinal, e.Ref.Height)
 	n.finalizer.push(ts...)
 }

@@ -213,15 +213,6 @@ func (c *Chain) LeaderHeight() block.Height {
 	return max(c.leadComm, c.commit.Height)
 }
 
-// Match returns what id has acknowledged in this term to this leader.
-func (c *Chain) Match(id core.NodeID) (block.Height, bool) {
-	p := c.peers[id]
-	if p == nil || !p.synced {
-		return 0, false
-	}
-	return p.match.Height, true
-}
-
 // ReadHeight is the height that a linearizable read that begins now must wait for (PROTOCOL R20): the commit, and at
 // least the takeover. False unless this node leads.
 func (c *Chain) ReadHeight() (block.Height, bool) {

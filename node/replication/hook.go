@@ -3,7 +3,6 @@ package replication
 import (
 	"time"
 
-	"github.com/baton-ha/baton/blockstore/block"
 	"github.com/baton-ha/baton/raftify/core"
 )
 
@@ -267,6 +266,3 @@ func (c *Chain) Durable(now core.Instant, seq uint64) {
 	c.ack()
 	c.trim()
 }
-
-// Height returns the newest height heard of from anyone.
-func (c *Chain) Height() block.Height { return max(c.heardTip, c.tip.Height) }
