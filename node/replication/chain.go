@@ -72,6 +72,7 @@ const (
 	maxBodies     = 2048
 	maxBodyBytes  = 64 << 20
 	maxCerts      = 128
+	levelWithin   = 64 // blocks that a learner may be behind and still be called level (PROTOCOL R17)
 	sendWindow    = 64
 	sendWindowLen = 16 << 20
 )

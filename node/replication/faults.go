@@ -5,17 +5,19 @@ type Fault string
 
 // The rules of the chain layer that can be switched off.
 const (
-	FaultEarlySync     Fault = "R7-early"     // synced is set with half of the suffix
-	FaultNoCut         Fault = "R7-cut"       // SYNC keeps the own longer tail
-	FaultNoSync        Fault = "R6-sync"      // a winner leads without SYNC(T)
-	FaultBestByHeight  Fault = "R6-height"    // the best chain is the highest, whatever its label
-	FaultAckOldTerm    Fault = "R1-ack"       // an acknowledgement leaves although the term changed
-	FaultNoRecheck     Fault = "R8-recheck"   // the conditions of R8 are not checked again at the append
-	FaultCountHolders  Fault = "R10-holders"  // holding a block counts as acknowledging it
-	FaultSelfAckEarly  Fault = "R10-self"     // the leader counts itself before its own fsync
-	FaultBlindCommit   Fault = "R11-blind"    // commit is set for whatever block has the height
-	FaultWrongCTerm    Fault = "R11-cterm"    // a certificate is taken for one of the term of the message that brings it
-	FaultNoNackCut     Fault = "R13-cut"      // a refused block is never dropped
-	FaultNoWatchdog    Fault = "R19-watchdog" // a leader that cannot commit stays
-	FaultReadOldCommit Fault = "R20-take"     // a new leader reads below its takeover
+	FaultEarlySync        Fault = "R7-early"     // synced is set with half of the suffix
+	FaultNoCut            Fault = "R7-cut"       // SYNC keeps the own longer tail
+	FaultNoSync           Fault = "R6-sync"      // a winner leads without SYNC(T)
+	FaultBestByHeight     Fault = "R6-height"    // the best chain is the highest, whatever its label
+	FaultAckOldTerm       Fault = "R1-ack"       // an acknowledgement leaves although the term changed
+	FaultNoRecheck        Fault = "R8-recheck"   // the conditions of R8 are not checked again at the append
+	FaultCountHolders     Fault = "R10-holders"  // holding a block counts as acknowledging it
+	FaultSelfAckEarly     Fault = "R10-self"     // the leader counts itself before its own fsync
+	FaultBlindCommit      Fault = "R11-blind"    // commit is set for whatever block has the height
+	FaultWrongCTerm       Fault = "R11-cterm"    // a certificate is taken for one of the term of the message that brings it
+	FaultNoNackCut        Fault = "R13-cut"      // a refused block is never dropped
+	FaultNoWatchdog       Fault = "R19-watchdog" // a leader that cannot commit stays
+	FaultReconfigureEarly Fault = "R14-commit"   // a configuration is replaced before a majority of it holds all that is committed
+	FaultInheritMatch     Fault = "R14-match"    // another incarnation inherits the acknowledgements of the old
+	FaultReadOldCommit    Fault = "R20-take"     // a new leader reads below its takeover
 )

@@ -25,10 +25,17 @@ func (c *Chain) Observe(now core.Instant, s core.Status) {
 	}
 	if c.leading {
 		for id, p := range c.peers {
-			if m, ok := s.Cfg.Member(id); !ok || m.Inc != p.inc {
+			m, ok := s.Cfg.Member(id)
+			if ok && c.broken(FaultInheritMatch) {
+				p.inc = m.Inc
+			}
+			if !ok || m.Inc != p.inc {
 				delete(c.peers, id)
 				delete(c.nacks, id)
 			}
+		}
+		if s.Cfg.Key.Ver != old.Cfg.Key.Ver {
+			clear(c.nacks) // whoever still refuses says so again
 		}
 		c.tryCommit()
 	}
@@ -239,6 +246,25 @@ func (c *Chain) Transferring(now core.Instant, on bool) {
 func (c *Chain) TransferReady(id core.NodeID) bool {
 	p := c.peers[id]
 	return p != nil && p.synced && p.match == c.tip
+}
+
+// MayReconfigure implements core.Hook (PROTOCOL R14): what was committed before, in whatever configuration, is held by a
+// majority of the present one, in this term.
+func (c *Chain) MayReconfigure() bool {
+	if c.broken(FaultReconfigureEarly) {
+		return true
+	}
+	if !c.leading {
+		return false
+	}
+	h, ok := c.majorityAcked()
+	return ok && h >= max(c.take.Height, c.commit.Height)
+}
+
+// Level implements core.Hook (PROTOCOL R17).
+func (c *Chain) Level(id core.NodeID) bool {
+	p := c.peers[id]
+	return c.leading && p != nil && p.synced && p.match.Height+levelWithin >= c.tip.Height
 }
 
 // Durable says that write seq, and all before it, survived an fsync (a NoSync write: was applied).

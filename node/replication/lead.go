@@ -116,34 +116,9 @@ func (c *Chain) stepAck(m Message) {
 // tryCommit is R10: a height is committed when a majority of the current configuration has acknowledged it, in this
 // term, and it is at or above the takeover. The leader's own acknowledgement is its own fsync.
 func (c *Chain) tryCommit() {
-	voters := c.st.Cfg.Voters()
-	heights := make([]block.Height, 0, len(voters))
-	synced := 0
-	for _, id := range voters {
-		h := block.Height(0)
-		switch p := c.peers[id]; {
-		case id == c.opt.ID:
-			if c.durable.Synced == c.st.Term {
-				h = c.durable.Tip.Height
-				synced++
-			}
-			if c.broken(FaultSelfAckEarly) {
-				h = c.tip.Height
-			}
-		case p != nil && p.synced:
-			h = p.match.Height
-			synced++
-		}
-		heights = append(heights, h)
-	}
-	maj := c.st.Cfg.Majority()
-	if len(heights) < maj {
-		return
-	}
-	c.counted = c.counted || synced >= maj
-	slices.SortFunc(heights, func(a, b block.Height) int { return cmp.Compare(b, a) })
-	h := heights[maj-1]
-	if h < c.take.Height || h <= c.termCommit.Height && c.termCommit != (Ref{}) || h == 0 {
+	h, ok := c.majorityAcked()
+	c.counted = c.counted || ok
+	if !ok || h < c.take.Height || h <= c.termCommit.Height && c.termCommit != (Ref{}) || h == 0 {
 		return
 	}
 	hash, ok := c.hashAt(h)
@@ -160,6 +135,38 @@ func (c *Chain) tryCommit() {
 	if c.Room() {
 		c.event(Event{Kind: EventTip, Ref: c.tip})
 	}
+}
+
+// majorityAcked is the greatest height that a majority of the current configuration has acknowledged in this term; false
+// while a majority has acknowledged nothing at all.
+func (c *Chain) majorityAcked() (block.Height, bool) {
+	voters := c.st.Cfg.Voters()
+	heights := make([]block.Height, 0, len(voters))
+	acked := 0
+	for _, id := range voters {
+		h, some := block.Height(0), false
+		switch p := c.peers[id]; {
+		case id == c.opt.ID:
+			if c.durable.Synced == c.st.Term {
+				h, some = c.durable.Tip.Height, true
+			}
+			if c.broken(FaultSelfAckEarly) {
+				h, some = c.tip.Height, true
+			}
+		case p != nil && p.synced:
+			h, some = p.match.Height, true
+		}
+		if some {
+			acked++
+		}
+		heights = append(heights, h)
+	}
+	maj := c.st.Cfg.Majority()
+	if acked < maj {
+		return 0, false
+	}
+	slices.SortFunc(heights, func(a, b block.Height) int { return cmp.Compare(b, a) })
+	return heights[maj-1], true
 }
 
 // BlockAt returns the own block at h if it is in memory; otherwise it is in the store.

@@ -39,10 +39,12 @@ type Options struct {
 	Expect int
 	// NeverBootstrap is set when the node was once in a cluster and lost its folder.
 	NeverBootstrap bool
-	Timing         Timing
-	Hook           Hook                // nil: none
-	Rand           func(n int64) int64 // uniform in [0, n)
-	Now            Instant
+	// Membership, when not nil, lets the membership change by itself.
+	Membership *Membership
+	Timing     Timing
+	Hook       Hook                // nil: none
+	Rand       func(n int64) int64 // uniform in [0, n)
+	Now        Instant
 }
 
 type timer struct {
@@ -66,10 +68,11 @@ type sentHB struct {
 }
 
 type ackState struct {
-	ever   bool
-	sent   Instant // send time of the newest acknowledged heartbeat
-	seq    uint64
-	cfgKey CfgKey
+	ever      bool
+	sent      Instant // send time of the newest acknowledged heartbeat
+	seq       uint64
+	cfgKey    CfgKey
+	reachable []NodeID
 }
 
 type transfer struct {
@@ -133,6 +136,7 @@ type Core struct {
 	transfer *transfer
 
 	boot bootstrap
+	mem  members
 }
 
 // New returns a core for the given durable state. It is a follower that keeps faith with an unknown leader for
@@ -160,6 +164,7 @@ func New(opt Options) (*Core, error) {
 	c.role = c.idleRole()
 	c.resetTimer(opt.Now)
 	c.boot.init(c)
+	c.mem.init(c)
 	return c, nil
 }
 
@@ -248,6 +253,7 @@ func (c *Core) clearRole() {
 	c.taking, c.noLease, c.more, c.counted = false, false, false, 0
 	c.transfer = nil
 	c.transferOf = 0
+	c.mem.joins, c.mem.level = nil, nil
 }
 
 // stepDown gives up a role within the term.
@@ -317,6 +323,7 @@ func (c *Core) Tick(now Instant) {
 	case RoleLearner:
 	}
 	c.boot.tick(c, now)
+	c.tickMembers(now)
 	c.drain(now)
 }
 

@@ -157,6 +157,8 @@ func (h *reportHook) Tick(core.Instant)                                         
 func (h *reportHook) CampaignDelay() time.Duration                                 { return 0 }
 func (h *reportHook) Transferring(core.Instant, bool)                              {}
 func (h *reportHook) TransferReady(core.NodeID) bool                               { return true }
+func (h *reportHook) MayReconfigure() bool                                         { return true }
+func (h *reportHook) Level(core.NodeID) bool                                       { return true }
 func (h *reportHook) Commands() []core.Command                                     { return nil }
 func (h *reportHook) Report() []byte                                               { *h.reports++; return []byte("r") }
 
@@ -303,7 +305,7 @@ func TestSingleVoterLeads(t *testing.T) {
 func TestRevokedLeaseStaysRevoked(t *testing.T) {
 	s := newSolo(t, "123", nil)
 	s.lead()
-	s.must(s.step("2", core.Message{Type: core.MsgHBAck, Header: term(1), Seq: 1}))
+	s.must(s.step("2", core.Message{Type: core.MsgHBAck, Header: term(1), CfgKey: s.c.Status().Cfg.Key, Seq: 1}))
 	if !s.c.Status().Lease.Valid {
 		t.Fatal("no lease to begin with")
 	}
@@ -312,7 +314,7 @@ func TestRevokedLeaseStaysRevoked(t *testing.T) {
 	for range 4 {
 		s.tick(40 * time.Millisecond)
 		hb := s.got(core.MsgHB)
-		s.must(s.step("2", core.Message{Type: core.MsgHBAck, Header: term(1), Seq: hb[len(hb)-1].Seq}))
+		s.must(s.step("2", core.Message{Type: core.MsgHBAck, Header: term(1), CfgKey: s.c.Status().Cfg.Key, Seq: hb[len(hb)-1].Seq}))
 		if s.c.Status().Lease.Valid {
 			t.Fatal("the lease is back")
 		}

@@ -20,6 +20,9 @@ const (
 	EventRound                             // heartbeat round Seq was acknowledged by a majority (reads, PROTOCOL R20)
 	EventBootstrapped                      // the first configuration was adopted
 	EventTransfer                          // a handover began; Peer
+	EventReconfigured                      // this leader installed Cfg; Peer is who it is about, Detail the change
+	EventJoined                            // this node adopted its first configuration, as a learner
+	EventJoinRefused                       // Peer asked to join in vain; Detail says why
 )
 
 var eventNames = [...]string{
@@ -27,6 +30,7 @@ var eventNames = [...]string{
 	EventLeading: "leading", EventStepDown: "step_down", EventConfig: "config", EventVoteGranted: "vote_granted",
 	EventVoteRefused: "vote_refused", EventAlarm: "alarm", EventRound: "round",
 	EventBootstrapped: "bootstrapped", EventTransfer: "transfer",
+	EventReconfigured: "reconfigured", EventJoined: "joined", EventJoinRefused: "join_refused",
 }
 
 // String returns the event's name in logs.

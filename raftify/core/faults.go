@@ -25,5 +25,12 @@ const (
 	FaultNoTakeoverLimit Fault = "R6-limit"           // a takeover may last for ever
 	FaultNoBackoff       Fault = "R6-backoff"         // limits do not double
 	FaultTwoVotes        Fault = "R5-two-votes"       // a second vote in a term
+	FaultNoConfigQuorum  Fault = "R14-config"         // a configuration is replaced before a majority has it
+	FaultUnsafeChange    Fault = "R14-unsafe"         // voters are removed although those that are left do not answer
+	FaultKickReachable   Fault = "R16-reachable"      // the leader alone decides who is silent
+	FaultKickToTwo       Fault = "R16-floor"          // silent voters are demoted whatever their number
+	FaultPromoteBehind   Fault = "R17-level"          // a learner is promoted whatever it holds
+	FaultOldRights       Fault = "R3-inc"             // a node is known by its id, whatever its incarnation
+	FaultJudgeFirst      Fault = "R3-adopt"           // a configuration counts only from a member of the old one
 	FaultNoVotePersist   Fault = "R5-vote-not-stored" // the vote is not part of the durable state
 )

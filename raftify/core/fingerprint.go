@@ -52,6 +52,7 @@ func (c *Core) Fingerprint(now Instant) [16]byte {
 	}
 	f.role(c)
 	f.boot(&c.boot, c.hs.Cfg.Key.Ver > 0)
+	f.members(c)
 	var sum [16]byte
 	copy(sum[:], f.h.Sum(nil))
 	return sum
@@ -127,6 +128,7 @@ func (f printer) hardState(hs HardState) {
 
 func (f printer) pending(p pendingHS) {
 	f.num(p.seq, uint64(p.takeover), uint64(p.ownVote))
+	f.flag(p.installed)
 	f.bytes(p.boot[:])
 	f.cfg(p.cfg)
 }
@@ -144,10 +146,7 @@ func (f printer) message(m Message) {
 		f.cfg(*m.Cfg)
 	}
 	f.key(m.CfgKey)
-	f.num(uint64(len(m.Reachable)))
-	for _, id := range m.Reachable {
-		f.id(id)
-	}
+	f.ids(m.Reachable)
 	f.id(NodeID(m.Addr))
 	f.bytes(m.Promise[:])
 	f.bytes(m.Attachment)
@@ -182,6 +181,64 @@ func (f printer) role(c *Core) {
 		f.num(uint64(c.counted))
 		f.follower(c.resend, c.tm.Heartbeat)
 		f.lead(c)
+	}
+}
+
+func (f printer) ids(ids []NodeID) {
+	f.num(uint64(len(ids)))
+	for _, id := range ids {
+		f.id(id)
+	}
+}
+
+// members writes what membership remembers.
+func (f printer) members(c *Core) {
+	m, minET, heard := &c.mem, c.tm.MinElection, c.tm.MinElection
+	if k := c.opt.Membership; k != nil {
+		heard = max(heard, k.KickAfter)
+		f.num(uint64(k.KickAfter), uint64(k.MaxVoters))
+	}
+	f.num(uint64(len(m.heard)))
+	for _, id := range sortedKeys(m.heard) {
+		h := m.heard[id]
+		f.id(id)
+		f.bytes(h.inc[:])
+		f.follower(h.at, heard)
+	}
+	f.follower(m.ping, minET)
+	f.follower(m.asked, 2*minET)
+	if c.opt.Membership != nil {
+		f.follower(c.contact, 4*minET)
+	}
+	f.grants(m.allowed)
+	f.grants(m.invited)
+	for _, addrs := range []map[NodeID]string{m.guests, m.guides} {
+		f.num(uint64(len(addrs)))
+		for _, id := range sortedKeys(addrs) {
+			f.id(id)
+			f.id(NodeID(addrs[id]))
+		}
+	}
+	f.num(uint64(len(m.tokens)))
+	for _, id := range sortedKeys(m.tokens) {
+		f.id(id)
+		f.num(m.tokens[id])
+	}
+	f.num(uint64(len(m.joins)))
+	for _, id := range sortedKeys(m.joins) {
+		j := m.joins[id]
+		f.id(id)
+		f.bytes(j.inc[:])
+		f.id(NodeID(j.addr))
+		f.num(j.token)
+		f.flag(j.proved)
+		f.follower(j.since, 1<<62)
+		f.follower(j.at, 11*minET)
+	}
+	f.num(uint64(len(m.level)))
+	for _, id := range sortedKeys(m.level) {
+		f.id(id)
+		f.follower(m.level[id], 2*minET)
 	}
 }
 
@@ -222,6 +279,7 @@ func (f printer) lead(c *Core) {
 		f.num(a.seq)
 		f.key(a.cfgKey)
 		f.leader(a.sent)
+		f.ids(a.reachable)
 	}
 	f.num(uint64(len(c.rounds)))
 	f.num(c.rounds...)

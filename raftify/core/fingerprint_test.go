@@ -14,30 +14,37 @@ import (
 
 // notFingerprinted are the fields that Fingerprint leaves out, and why. Everything else must change it.
 var notFingerprinted = map[string]string{
-	".opt.State":            "read by New alone; lives on in hs",
-	".opt.Peers":            "read by New alone; lives on in boot",
-	".opt.Expect":           "read by New alone; lives on in boot",
-	".opt.NeverBootstrap":   "read by New alone; lives on in boot",
-	".opt.Timing":           "read by New alone; lives on in tm",
-	".opt.Now":              "read by New alone; lives on in contact",
-	".opt.Hook":             "the application adds its own fingerprint",
-	".hook":                 "the application adds its own fingerprint",
-	".opt.Rand":             "a pure function in exploration",
-	".tm":                   "the same in the whole cluster and for ever",
-	".flt":                  "switches are thrown before a run",
-	".contact.Real":         "followers do not read the wall clock",
-	".timer.start.Real":     "followers do not read the wall clock",
-	".stayOut.start.Real":   "followers do not read the wall clock",
-	".yield.start.Real":     "followers do not read the wall clock",
-	".candTimer.start.Real": "followers do not read the wall clock",
-	".resend.Real":          "followers do not read the wall clock",
-	".roundStart.Real":      "followers do not read the wall clock",
-	".boot.last.Real":       "followers do not read the wall clock",
+	".opt.State":              "read by New alone; lives on in hs",
+	".opt.Peers":              "read by New alone; lives on in boot",
+	".opt.Expect":             "read by New alone; lives on in boot",
+	".opt.NeverBootstrap":     "read by New alone; lives on in boot",
+	".opt.Timing":             "read by New alone; lives on in tm",
+	".opt.Now":                "read by New alone; lives on in contact",
+	".opt.Hook":               "the application adds its own fingerprint",
+	".hook":                   "the application adds its own fingerprint",
+	".opt.Rand":               "a pure function in exploration",
+	".tm":                     "the same in the whole cluster and for ever",
+	".flt":                    "switches are thrown before a run",
+	".contact.Real":           "followers do not read the wall clock",
+	".timer.start.Real":       "followers do not read the wall clock",
+	".stayOut.start.Real":     "followers do not read the wall clock",
+	".yield.start.Real":       "followers do not read the wall clock",
+	".candTimer.start.Real":   "followers do not read the wall clock",
+	".resend.Real":            "followers do not read the wall clock",
+	".roundStart.Real":        "followers do not read the wall clock",
+	".boot.last.Real":         "followers do not read the wall clock",
+	".mem.heard[].at.Real":    "followers do not read the wall clock",
+	".mem.ping.Real":          "followers do not read the wall clock",
+	".mem.asked.Real":         "followers do not read the wall clock",
+	".mem.joins[].since.Real": "followers do not read the wall clock",
+	".mem.joins[].at.Real":    "followers do not read the wall clock",
+	".mem.level[].Real":       "followers do not read the wall clock",
+	".opt.Membership.Allowed": "read by New alone; lives on in mem",
 }
 
 // sharedByClones are never modified once they are in the core.
 var sharedByClones = []string{
-	".Members", ".Cfg.", ".Reachable", ".Attachment", ".opt.", ".votes", ".boot.members", ".boot.proposal", ".flt",
+	".Members", ".Cfg.", ".Reachable", ".reachable", ".Attachment", ".opt.", ".votes", ".boot.members", ".boot.proposal", ".flt",
 }
 
 const sampleNow = int64(10 * time.Second)
@@ -161,7 +168,7 @@ func samples() []*Core {
 					fill(v.Field(i), &n)
 				}
 			}
-			c.opt = Options{Session: 5, Addr: "a"}
+			c.opt = Options{Session: 5, Addr: "a", Membership: &Membership{KickAfter: time.Hour, MaxVoters: 5, Allowed: []NodeID{"a"}}}
 			c.tm = DefaultTiming(1)
 			c.hook = &nopHook{}
 			c.role, c.hs.Cfg.Key.Ver = role, ver

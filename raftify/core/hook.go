@@ -36,6 +36,11 @@ type Hook interface {
 	Transferring(now Instant, on bool)
 	// TransferReady reports whether id holds all that this leader has (PROTOCOL R22: match == tip).
 	TransferReady(id NodeID) bool
+	// MayReconfigure reports whether a majority of the configuration last observed has acknowledged, in this term, all
+	// that is committed and the takeover (PROTOCOL R14). It is asked of a leader whose takeover is done.
+	MayReconfigure() bool
+	// Level reports whether id, which may be a learner, holds nearly all that this leader has (PROTOCOL R17).
+	Level(id NodeID) bool
 	// Commands returns and forgets what the application wants.
 	Commands() []Command
 }
@@ -84,6 +89,8 @@ func (h *nopHook) Tick(Instant)                 {}
 func (h *nopHook) CampaignDelay() time.Duration { return 0 }
 func (h *nopHook) Transferring(Instant, bool)   {}
 func (h *nopHook) TransferReady(NodeID) bool    { return true }
+func (h *nopHook) MayReconfigure() bool         { return true }
+func (h *nopHook) Level(NodeID) bool            { return true }
 
 func (h *nopHook) Elected(_ Instant, term Term, _ []Report) {
 	h.leads = 0

@@ -68,7 +68,7 @@ func (c *Core) stepHBAck(m Message) {
 	if a.ever && m.Seq <= a.seq {
 		return
 	}
-	c.acks[m.From] = ackState{ever: true, sent: c.sent[m.Seq-c.sent[0].seq].at, seq: m.Seq, cfgKey: m.CfgKey}
+	c.acks[m.From] = ackState{ever: true, sent: c.sent[m.Seq-c.sent[0].seq].at, seq: m.Seq, cfgKey: m.CfgKey, reachable: m.Reachable}
 	c.finishRounds()
 }
 
@@ -226,8 +226,8 @@ func (c *Core) bestTarget(now Instant) NodeID {
 func (c *Core) pushTransfer(now Instant) {
 	t := c.transfer
 	if !t.sent {
-		if !c.hook.TransferReady(t.to) {
-			return
+		if !c.hook.TransferReady(t.to) || c.acks[t.to].cfgKey.Ver != c.hs.Cfg.Key.Ver {
+			return // with an older configuration nobody would vote for it
 		}
 		c.noLease = true
 		t.sent, t.start = true, now

@@ -16,11 +16,12 @@ type held struct {
 // pendingHS is a hard-state write that is not durable yet, and what waits for it. With a slow disk several are under
 // way, and the term may be another one when the first is done: each mark says of what it speaks.
 type pendingHS struct {
-	seq      uint64
-	cfg      Config
-	takeover Term      // the write holds cfg.cterm of this node's takeover of that term; 0: of none
-	ownVote  Term      // the write holds this node's vote for itself in that term; 0: of none
-	boot     ClusterID // the write holds this node's promise of its own proposal; zero: of none
+	seq       uint64
+	cfg       Config
+	installed bool      // the write holds a configuration that this leader installed
+	takeover  Term      // the write holds cfg.cterm of this node's takeover of that term; 0: of none
+	ownVote   Term      // the write holds this node's vote for itself in that term; 0: of none
+	boot      ClusterID // the write holds this node's promise of its own proposal; zero: of none
 }
 
 // header fills the sender's part of a message.
@@ -120,6 +121,9 @@ func (c *Core) Durable(now Instant, seq uint64) {
 		if p.ownVote == c.hs.Term {
 			c.ownVoteDurable(now)
 		}
+		if p.installed && c.role == RoleLeader && !c.taking && p.cfg.Key == c.hs.Cfg.Key {
+			c.broadcastHB(now)
+		}
 		if p.boot != (ClusterID{}) {
 			c.boot.ownPromiseDurable(c, now, p.boot)
 		}
@@ -197,5 +201,6 @@ func (c *Core) Clone(h Hook) *Core {
 		d.transfer = &t
 	}
 	d.boot = c.boot.clone()
+	d.mem = c.mem.clone()
 	return &d
 }

@@ -20,8 +20,13 @@ func (c *Core) step(now Instant, m Message) error {
 	if m.To != c.hs.ID || m.From == c.hs.ID || m.From == "" {
 		return dropped("addressed to %q from %q", m.To, m.From)
 	}
-	if m.Type >= MsgBootProbe {
+	switch m.Type {
+	case MsgBootProbe, MsgBootInfo, MsgBootPropose, MsgBootPromise:
 		return c.boot.step(c, now, m)
+	case MsgJoin:
+		return c.stepJoin(now, m)
+	case MsgJoinResp:
+		return c.stepJoinResp(now, m)
 	}
 	if err := c.judge(now, m.Header, m.Cfg, m.Type != MsgTerm); err != nil {
 		return err
@@ -31,6 +36,11 @@ func (c *Core) step(now Instant, m Message) error {
 		return c.stepPreVote(now, m)
 	case MsgVote:
 		return c.stepVote(now, m)
+	case MsgPing:
+		c.sendDurable(m.From, Message{Type: MsgPong}, false)
+		return nil
+	case MsgPong:
+		return nil
 	default:
 	}
 	if m.Term > c.hs.Term {
@@ -80,6 +90,12 @@ func (c *Core) judge(now Instant, h Header, cfg *Config, answer bool) error {
 		if cfg == nil || cfg.Key.Ver == 0 {
 			return dropped("no configuration yet")
 		}
+		if c.invitedBy(h, *cfg) {
+			c.hs.ClusterID = h.ClusterID
+			c.adopt(now, *cfg)
+			c.event(Event{Kind: EventJoined, Cfg: cfg.Key})
+			return c.judge(now, h, nil, answer)
+		}
 		if h.ClusterID == (ClusterID{}) || h.ClusterID != c.hs.Promise {
 			if m, ok := cfg.Member(c.hs.ID); ok && m.Inc == c.hs.Inc && len(c.boot.members) > 0 && h.From == c.boot.members[0] {
 				c.send(h.From, Message{Type: MsgBootInfo, Addr: c.opt.Addr}) // it may offer its configuration again
@@ -97,11 +113,14 @@ func (c *Core) judge(now Instant, h Header, cfg *Config, answer bool) error {
 		c.alarm("message from %s belongs to cluster %v, this is %v", h.From, h.ClusterID, c.hs.ClusterID)
 		return dropped("of cluster %v", h.ClusterID)
 	}
+	if _, ok := c.hs.Cfg.Member(h.From); !ok && c.broken(FaultJudgeFirst) {
+		return dropped("%s is no member", h.From)
+	}
 	if cfg != nil && cfg.Key.Compare(c.hs.Cfg.Key) > 0 {
 		c.adopt(now, *cfg)
 	}
 	m, ok := c.hs.Cfg.Member(h.From)
-	if !ok || m.Inc != h.Inc {
+	if !ok || m.Inc != h.Inc && !c.broken(FaultOldRights) {
 		if answer {
 			c.tellTerm(h.From)
 		}
@@ -121,7 +140,20 @@ func (c *Core) judge(now Instant, h Header, cfg *Config, answer bool) error {
 	if h.Boot > last.boot {
 		c.seen[h.From] = seen{h.Inc, h.Boot, h.Session, last.boot, last.session}
 	}
+	if c.opt.Membership != nil {
+		c.mem.heard[h.From] = heardFrom{h.Inc, now}
+	}
 	return nil
+}
+
+// invitedBy reports whether a configuration lets this node, which has none, in: as a learner, and by the very
+// incarnation that asked to join. A voter of a first configuration it becomes by its promise alone (PROTOCOL R26).
+func (c *Core) invitedBy(h Header, cfg Config) bool {
+	m, ok := cfg.Member(c.hs.ID)
+	if c.broken(FaultOldRights) {
+		return ok && h.ClusterID != (ClusterID{})
+	}
+	return ok && m.Inc == c.hs.Inc && !m.Voter && cfg.Key.CTerm > 0 && h.ClusterID != (ClusterID{}) && c.opt.Membership != nil
 }
 
 // adopt is R15.
@@ -133,6 +165,7 @@ func (c *Core) adopt(now Instant, cfg Config) {
 	invariant(cfg.Key.Compare(c.hs.Cfg.Key) > 0, "I11: configuration would fall from %+v to %+v", c.hs.Cfg.Key, cfg.Key)
 	c.hs.Cfg = NewConfig(cfg.Key, cfg.Members)
 	c.dirty = true
+	c.noteMembers(now)
 	if cfg.Key.CTerm > c.hs.Term {
 		c.setTerm(now, cfg.Key.CTerm, "configuration of a higher term")
 	}
@@ -222,7 +255,7 @@ func (c *Core) stepHB(now Instant, m Message) error {
 	}
 	// The answer asserts term, vote and the configuration that is durable now. It does not wait for one that was adopted
 	// a moment ago: every takeover makes a new one, and a leader whose followers have slow disks would lose its quorum.
-	c.sendAfter(c.needVote(), m.From, Message{Type: MsgHBAck, Seq: m.Seq, CfgKey: c.dcfg.Key}, false)
+	c.sendAfter(c.needVote(), m.From, Message{Type: MsgHBAck, Seq: m.Seq, CfgKey: c.dcfg.Key, Reachable: c.reachable(now)}, false)
 	return nil
 }
 

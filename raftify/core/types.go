@@ -202,6 +202,10 @@ const (
 	MsgBootInfo    // bootstrap: id, incarnation and address of the sender
 	MsgBootPropose // bootstrap: a version-1 configuration to promise
 	MsgBootPromise // bootstrap: promised, durably
+	MsgJoin        // a node that is no member, or hears no leader, asks to be let in
+	MsgJoinResp    // the configuration, and from the leader a token to say back
+	MsgPing        // are you there? between members that have no other reason to talk (PROTOCOL R16)
+	MsgPong
 	msgEnd
 )
 
@@ -209,6 +213,7 @@ var msgNames = [...]string{
 	MsgPreVote: "PreVote", MsgPreVoteResp: "PreVoteResp", MsgVote: "Vote", MsgVoteResp: "VoteResp",
 	MsgHB: "HB", MsgHBAck: "HBAck", MsgTimeoutNow: "TimeoutNow", MsgTerm: "Term", MsgBootProbe: "BootProbe",
 	MsgBootInfo: "BootInfo", MsgBootPropose: "BootPropose", MsgBootPromise: "BootPromise",
+	MsgJoin: "Join", MsgJoinResp: "JoinResp", MsgPing: "Ping", MsgPong: "Pong",
 }
 
 // String returns the message's name.
@@ -236,6 +241,7 @@ type Header struct {
 //	Vote         Cfg, TransferOf           HBAck     Seq, CfgKey, Reachable
 //	TimeoutNow   -      Term  -            BootInfo  Addr
 //	BootPropose  Cfg                       BootPromise Promise
+//	Join         Addr, Seq (token)         JoinResp  Cfg, Seq (token)
 type Message struct {
 	Type MessageType
 	Header

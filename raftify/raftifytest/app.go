@@ -31,6 +31,8 @@ func (a *app) Report() []byte                       { return []byte("report") }
 func (a *app) Tick(core.Instant)                    {}
 func (a *app) CampaignDelay() time.Duration         { return 0 }
 func (a *app) TransferReady(core.NodeID) bool       { return a.ready }
+func (a *app) MayReconfigure() bool                 { return true }
+func (a *app) Level(core.NodeID) bool               { return true }
 func (a *app) Transferring(_ core.Instant, on bool) { a.ready = !on || a.draw() }
 
 func (a *app) Elected(_ core.Instant, t core.Term, _ []core.Report) {

@@ -51,6 +51,8 @@ type Checker struct {
 	members    map[core.CfgKey]core.ClusterID
 	written    map[core.Inc]core.HardState
 	rounds     []round
+	acked      map[incTerm]core.CfgKey // newest configuration that each acknowledged in each term
+	installing map[core.Inc]bool       // said that it installs a configuration, and has not handed it to its disk yet
 }
 
 // NewChecker returns a checker that has seen nothing.
@@ -58,6 +60,7 @@ func NewChecker() *Checker {
 	return &Checker{
 		leaders: map[core.Term]*leadership{}, votes: map[incTerm]core.NodeID{}, told: map[core.Inc]core.Term{},
 		keys: map[core.Inc]core.CfgKey{}, members: map[core.CfgKey]core.ClusterID{}, written: map[core.Inc]core.HardState{},
+		acked: map[incTerm]core.CfgKey{}, installing: map[core.Inc]bool{},
 	}
 }
 
@@ -102,6 +105,10 @@ func (k *Checker) Wrote(at time.Duration, hs core.HardState) {
 	if !ok {
 		return
 	}
+	if k.installing[hs.Inc] {
+		delete(k.installing, hs.Inc)
+		k.installed(at, was.Cfg, hs)
+	}
 	if hs.Term < was.Term {
 		k.Fail(at, "I2", "%s writes term %d after %d", hs.ID, hs.Term, was.Term)
 	}
@@ -125,6 +132,35 @@ func (k *Checker) config(at time.Duration, c core.Config) {
 	k.members[c.Key] = h
 }
 
+// installed is the second half of I11, and R14: a leader replaces old.
+func (k *Checker) installed(at time.Duration, old core.Config, hs core.HardState) {
+	next := hs.Cfg
+	if next.Key != (core.CfgKey{CTerm: hs.Term, Ver: old.Key.Ver + 1}) || old.Key.CTerm != hs.Term {
+		k.Fail(at, "I11", "%s installs %v after %v in term %d", hs.ID, next.Key, old.Key, hs.Term)
+	}
+	apart := 0
+	for _, pair := range [][2]core.Config{{old, next}, {next, old}} {
+		for _, m := range pair[0].Members {
+			if o, ok := pair[1].Member(m.ID); m.Voter && !(ok && o.Voter && o.Inc == m.Inc) {
+				apart++
+			}
+		}
+	}
+	if apart > 1 || !next.IsVoter(hs.ID) {
+		k.Fail(at, "I11", "%s installs %v, whose voters %v differ from %v by %d", hs.ID, next.Key, next.Voters(), old.Voters(), apart)
+	}
+	have := 0
+	for _, m := range old.Members {
+		if m.Voter && (m.Inc == hs.Inc || k.acked[incTerm{m.Inc, hs.Term}] == old.Key) {
+			have++
+		}
+	}
+	if have < old.Majority() {
+		k.Fail(at, "R14", "%s installs %v when %d of the voters %v have acknowledged %v in term %d", hs.ID, next.Key, have,
+			old.Voters(), old.Key, hs.Term)
+	}
+}
+
 // Sent is called with each message when it leaves its node (I2, I11).
 func (k *Checker) Sent(at time.Duration, m core.Message) {
 	if told := k.told[m.Inc]; m.Term < told {
@@ -141,6 +177,7 @@ func (k *Checker) Sent(at time.Duration, m core.Message) {
 			k.Fail(at, "I11", "%s acknowledges configuration %v after %v", m.From, m.CfgKey, key)
 		}
 		k.keys[m.Inc] = m.CfgKey
+		k.acked[incTerm{m.Inc, m.Term}] = m.CfgKey
 	}
 	if m.Cfg != nil {
 		k.config(at, *m.Cfg)
@@ -181,6 +218,8 @@ func (k *Checker) Happened(at time.Duration, id core.NodeID, inc core.Inc, boot 
 			}
 		}
 		k.rounds = slices.DeleteFunc(k.rounds, func(r round) bool { return r.id == id })
+	case core.EventReconfigured:
+		k.installing[inc] = true
 	case core.EventRound:
 		k.roundDone(at, id, e)
 	case core.EventAlarm:

@@ -15,6 +15,10 @@ type Config struct {
 	Seed   uint64
 	Nodes  int // how many, named "1", "2"...; 0: 3
 	Expect int // > 0: start with empty folders and bootstrap this many; 0: all are voters of a first configuration
+	// Voters > 0: the first configuration holds that many of the nodes; the others have empty folders. Needs Membership.
+	Voters int
+	// Membership of every node; nil: the membership changes by Reconfigure alone.
+	Membership *core.Membership
 	// Timing of every node; zero: core.DefaultTiming(1).
 	Timing core.Timing
 	// Net and Disk are the rates at the start; zero: 1 to 3 ms for a message, 1 to 4 ms for an fsync.
@@ -118,7 +122,7 @@ func NewCluster(cfg Config) *Cluster {
 	}
 	first := c.firstConfig()
 	for _, n := range c.nodes {
-		if cfg.Expect == 0 {
+		if _, in := first.Member(n.ID); cfg.Expect == 0 && in {
 			n.durable.Cfg, n.durable.ClusterID = first, first.Hash()
 		}
 		if cfg.State != nil {
@@ -140,7 +144,10 @@ func (c *Cluster) newInc() (inc core.Inc) {
 
 func (c *Cluster) firstConfig() core.Config {
 	ms := make([]core.Member, 0, len(c.nodes))
-	for _, n := range c.nodes {
+	for i, n := range c.nodes {
+		if c.cfg.Voters > 0 && i >= c.cfg.Voters {
+			break
+		}
 		ms = append(ms, core.Member{ID: n.ID, Inc: n.durable.Inc, Addr: addr(n.ID), Voter: true})
 	}
 	return core.NewConfig(core.CfgKey{Ver: 1}, ms)
@@ -216,7 +223,7 @@ func (c *Cluster) Start(id core.NodeID) {
 	}
 	c.Checker.Started(c.now, n.durable)
 	k, err := core.New(core.Options{
-		State: n.durable, Session: n.session, Addr: addr(id), Peers: peers, Expect: c.cfg.Expect,
+		State: n.durable, Session: n.session, Addr: addr(id), Peers: peers, Expect: c.cfg.Expect, Membership: c.cfg.Membership,
 		Timing: c.timing, Hook: hook, Rand: c.Rand.Int64N, Now: n.Clock.Now(c.now),
 	})
 	if err != nil {

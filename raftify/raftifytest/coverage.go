@@ -15,6 +15,7 @@ func Branches() []string {
 		"second vote refused", "vote for an old term refused", "older configuration refused", "told a lower term",
 		"back-off doubled twice", "vote closed", "read round asked", "read round done", "crash loses writes",
 		"crash of a lease holder", "pause of a lease holder", "suspected",
+		"disk lost", "joined", "change: add", "change: promote", "change: demote", "change: remove", "join refused",
 	}
 }
 
@@ -31,6 +32,12 @@ func (c *Cluster) count(n *Node, e core.Event) {
 		}
 	case core.EventBootstrapped:
 		name = "bootstrapped"
+	case core.EventJoined:
+		name = "joined"
+	case core.EventJoinRefused:
+		name = "join refused"
+	case core.EventReconfigured:
+		name = "change: " + e.Detail
 	case core.EventRound:
 		name = "read round done"
 	case core.EventTransfer:

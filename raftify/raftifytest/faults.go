@@ -13,6 +13,7 @@ type Faults struct {
 	SlowDisk, HangDisk                         float64
 	Partition, OneWay, Isolate, Chain, Mend    float64
 	Transfer, Suspect, Read                    float64
+	Wipe, Change                               float64 // with Config.Membership only
 }
 
 // DrawFaults draws rates: many are zero in any one run, so that each fault is also seen without the others.
@@ -28,6 +29,7 @@ func DrawFaults(r *Rand) Faults {
 		SlowDisk: rate(0.1, 1), HangDisk: rate(0.1, 1),
 		Partition: rate(0.1, 2), OneWay: rate(0.1, 4), Isolate: rate(0.1, 2), Chain: rate(0.1, 1), Mend: rate(0.3, 3),
 		Transfer: rate(0.1, 5), Suspect: rate(0.1, 10), Read: rate(1, 20),
+		Wipe: rate(0.1, 2), Change: rate(0.3, 10),
 	}
 }
 
@@ -134,6 +136,54 @@ func (c *Cluster) Inject(f Faults, until time.Duration) {
 		})
 	})
 	every(f.Read, func() { c.AskRound(anyone().ID) })
+	if c.cfg.Membership == nil {
+		return
+	}
+	every(f.Wipe, func() {
+		if n := anyone(); c.mayWipe(n) {
+			c.LoseDisk(n.ID)
+			c.Count["disk lost"]++
+			c.After(r.Between(time.Millisecond, time.Second), func() { c.Start(n.ID) })
+		}
+	})
+	every(f.Change, func() {
+		kind, who := core.ChangePromote+core.ChangeKind(r.IntN(3)), anyone().ID
+		c.Do(c.Leader(), func(k *core.Core, now core.Instant) {
+			cfg := k.Status().Cfg
+			if kind != core.ChangePromote && (len(cfg.Voters()) <= 3 || len(c.living(cfg, who)) < cfg.Majority()) {
+				k.Invite(who)
+				return
+			}
+			_ = k.Reconfigure(now, core.Change{Kind: kind, Member: core.Member{ID: who}})
+		})
+	})
+}
+
+// mayWipe reports whether every configuration that anybody has keeps a majority without n's disk: more disks lost at a
+// time is more than the protocol stands.
+func (c *Cluster) mayWipe(n *Node) bool {
+	for _, m := range c.nodes {
+		cfgs := []core.Config{m.durable.Cfg}
+		if m.core != nil {
+			cfgs = append(cfgs, m.core.Status().Cfg)
+		}
+		for _, cfg := range cfgs {
+			if cfg.Key.Ver > 0 && len(c.living(cfg, n.ID)) < cfg.Majority() {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// living returns the voters of a configuration whose disks are still those that it speaks of, but for one.
+func (c *Cluster) living(cfg core.Config, but core.NodeID) (out []core.NodeID) {
+	for _, m := range cfg.Members {
+		if m.Voter && m.ID != but && c.Node(m.ID).durable.Inc == m.Inc {
+			out = append(out, m.ID)
+		}
+	}
+	return out
 }
 
 // cutters are the faults of links.
@@ -196,18 +246,42 @@ func (c *Cluster) cutters(f Faults, every func(float64, func()), anyone, victim 
 // Settle ends the faults and heals a majority around one node, the hub: its nodes run, with good clocks and disks, and
 // the hub reaches each of them both ways; some links between the others may stay cut, and the nodes outside are down
 // or hear and are heard at random. It then demands a leader with a valid lease within 10 MinElection (I14), and that
-// no election follows in as much time again.
+// no election follows in as much time again. A leader that changed the membership meanwhile may have lost its majority to
+// the links that were cut: then another one is healed.
 func (c *Cluster) Settle() error {
+	for range 4 {
+		ver := c.newest().Key.Ver
+		done, err := c.settle()
+		if done || err != nil {
+			return err
+		}
+		if c.newest().Key.Ver == ver {
+			c.Checker.Fail(c.now, "I14", "no leader, or more than one election, in a healed majority")
+			return c.Err()
+		}
+	}
+	c.Checker.Fail(c.now, "I14", "the membership never settles")
+	return c.Err()
+}
+
+// settle is one attempt; done is false when it did not end with one leader.
+func (c *Cluster) settle() (done bool, err error) {
 	c.actions = nil
-	voters := c.voters()
+	voters, majority := c.voters()
+	if len(voters) < majority {
+		// Disks were lost, and within the time that the leader could not know it a voter was let go.
+		c.Count["tolerance exceeded"]++
+		return true, c.Err()
+	}
 	r := c.Rand
 	r.Shuffle(len(voters), func(i, j int) { voters[i], voters[j] = voters[j], voters[i] })
 	quorum := map[core.NodeID]bool{}
-	for _, id := range voters[:len(voters)/2+1+r.IntN(len(voters)-len(voters)/2)] {
+	for _, id := range voters[:majority+r.IntN(len(voters)-majority+1)] {
 		quorum[id] = true
 	}
+	c.complete(quorum)
 	hub, star := voters[0], r.Chance(0.5)
-	c.trace("a majority is healed around %s: %v, star: %v", hub, voters[:len(quorum)], star)
+	c.trace("a majority is healed around %s: %v, star: %v", hub, quorum, star)
 	c.Net.Heal(c.now)
 	c.Net.Rates.Loss, c.Net.Rates.Slow, c.Net.Rates.Dup = 0, 0, 0
 	c.Net.Rates.MaxDelay = min(c.Net.Rates.MaxDelay, c.timing.MinElection/10)
@@ -236,35 +310,32 @@ func (c *Cluster) Settle() error {
 			}
 		}
 	}
-	from, limit := c.now, 10*c.timing.MinElection
-	if err := c.Run(limit); err != nil {
-		return err
-	}
-	if c.Holder() == "" {
-		c.Checker.Fail(c.now, "I14", "no leader %v after %s could reach a majority", c.now-from, hub)
-		return c.Err()
+	limit := 10 * c.timing.MinElection
+	if err := c.Run(limit); err != nil || c.Holder() == "" {
+		return false, err
 	}
 	c.trace("%s leads", c.Holder())
 	before := c.elected
 	if err := c.Run(limit); err != nil {
-		return err
+		return false, err
 	}
-	if c.elected != before {
-		c.Checker.Fail(c.now, "I14", "%d elections in a healed majority", c.elected-before)
+	return c.elected == before, nil
+}
+
+// newest returns the newest configuration that is on a disk.
+func (c *Cluster) newest() (cfg core.Config) {
+	for _, n := range c.nodes {
+		if n.durable.Cfg.Key.Ver > 0 && n.durable.Cfg.Key.Compare(cfg.Key) >= 0 {
+			cfg = n.durable.Cfg
+		}
 	}
-	return c.Err()
+	return cfg
 }
 
 // voters returns the voters of the newest configuration that any node has and that can come back, sorted by id.
-func (c *Cluster) voters() []core.NodeID {
-	var newest core.Config
-	for _, n := range c.nodes {
-		if n.durable.Cfg.Key.Ver > 0 && n.durable.Cfg.Key.Compare(newest.Key) >= 0 {
-			newest = n.durable.Cfg
-		}
-	}
-	if newest.Key.Ver > 0 {
-		return newest.Voters()
+func (c *Cluster) voters() (ids []core.NodeID, majority int) {
+	if newest := c.newest(); newest.Key.Ver > 0 {
+		return c.living(newest, ""), newest.Majority()
 	}
 	var all []core.NodeID
 	for i, n := range c.nodes {
@@ -272,7 +343,33 @@ func (c *Cluster) voters() []core.NodeID {
 			all = append(all, n.ID)
 		}
 	}
-	return all
+	return all, len(all)/2 + 1
+}
+
+// complete adds to a majority of the newest configuration what makes it one of those that its nodes know as well: who
+// could tell them of the newer one may be outside.
+func (c *Cluster) complete(quorum map[core.NodeID]bool) {
+	for again := true; again; {
+		again = false
+		for _, n := range c.nodes {
+			cfg := n.durable.Cfg
+			if !quorum[n.ID] || cfg.Key.Ver == 0 {
+				continue
+			}
+			in := 0
+			for _, id := range c.living(cfg, "") {
+				if quorum[id] {
+					in++
+				}
+			}
+			for _, id := range c.living(cfg, "") {
+				if in < cfg.Majority() && !quorum[id] {
+					quorum[id], again = true, true
+					in++
+				}
+			}
+		}
+	}
 }
 
 // repair ends what faults did to a node and its disk and clock.

@@ -126,6 +126,8 @@ func (a *stuckApp) Tick(core.Instant)                                           
 func (a *stuckApp) CampaignDelay() time.Duration                                 { return 0 }
 func (a *stuckApp) Transferring(core.Instant, bool)                              {}
 func (a *stuckApp) TransferReady(core.NodeID) bool                               { return true }
+func (a *stuckApp) MayReconfigure() bool                                         { return true }
+func (a *stuckApp) Level(core.NodeID) bool                                       { return true }
 func (a *stuckApp) TakeoverDurable(_ core.Instant, term core.Term)               { a.cmd(core.CmdTakeoverDone, term) }
 
 func (a *stuckApp) cmd(k core.CommandKind, term core.Term) {

@@ -41,6 +41,30 @@ func TestSchedule01ClosedVote_Negative(t *testing.T) {
 	}
 }
 
+func TestSchedule04SplitQuorums_Negative(t *testing.T) {
+	mustBreak(t, schedule4, []string{"R14", "I1", "I15"}, core.FaultNoConfigQuorum)
+}
+
+func TestSchedule09LostDiskVotesAgain_Negative(t *testing.T) {
+	mustBreak(t, schedule9, []string{"I1"}, core.FaultOldRights)
+}
+
+func TestSchedule13KickToTwo_Negative(t *testing.T) {
+	mustBreak(t, schedule13, []string{"I14"}, core.FaultKickToTwo)
+}
+
+func TestSchedule14OneLinkCut_Negative(t *testing.T) {
+	mustBreak(t, schedule14, []string{"R16"}, core.FaultKickReachable)
+}
+
+func TestSchedule32EverybodyWasReplaced_Negative(t *testing.T) {
+	mustBreak(t, schedule32, []string{"I14"}, core.FaultJudgeFirst)
+}
+
+func TestUnsafeChange_Negative(t *testing.T) {
+	mustBreak(t, unsafeChange, []string{"I14"}, core.FaultUnsafeChange)
+}
+
 func TestSchedule10SleepingLeader_Negative(t *testing.T) {
 	mustBreak(t, schedule10, []string{"I15"}, core.FaultLeaseMonoOnly)
 	mustBreak(t, schedule10, []string{"I15"}, core.FaultLeaseCached)
@@ -124,7 +148,8 @@ func TestEverySwitchHasATwin(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	elsewhere := map[string]string{"FaultEarlyReport": "elections alone have no report: the simulator of the chain"}
+	elsewhere := map[string]string{
+		"FaultPromoteBehind": "elections alone have nothing to catch up with: the simulator of the chain", "FaultEarlyReport": "elections alone have no report: the simulator of the chain"}
 	names := regexp.MustCompile(`(?m)^\t(Fault\w+)\s+Fault = `).FindAllStringSubmatch(string(src), -1)
 	if len(names) < 15 {
 		t.Fatalf("found %d switches only", len(names))

@@ -16,6 +16,14 @@ func RunSeed(seed uint64, trace io.Writer, onCore func(*core.Core)) (*Cluster, e
 	if r.Chance(0.3) {
 		cfg.Expect = cfg.Nodes
 	}
+	if cfg.Expect == 0 && r.Chance(0.5) { // members come and go
+		cfg.Membership = &core.Membership{MaxVoters: 3 + 2*r.IntN(2)}
+		if r.Chance(0.5) {
+			cfg.Membership.KickAfter = r.Between(4*cfg.timing().MinElection, 10*cfg.timing().MinElection)
+		}
+		cfg.Voters = cfg.Nodes
+		cfg.Nodes += r.IntN(3)
+	}
 	cfg.Hook = func(core.NodeID) core.Hook { return NewApp(func() bool { return r.Chance(0.8) }) }
 	faults := DrawFaults(r)
 	c := NewCluster(cfg)

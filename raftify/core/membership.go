@@ -1,0 +1,551 @@
+package core
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+)
+
+var (
+	// ErrReconfiguring is returned by Reconfigure while an earlier configuration is not yet as safe as PROTOCOL R14
+	// wants it, or a handover is under way: try again in a moment.
+	ErrReconfiguring = errors.New("the present configuration is not settled yet")
+	// ErrUnsafe is returned by Reconfigure when the new voters that answer heartbeats are no majority of themselves.
+	ErrUnsafe = errors.New("the voters that answer would be no majority")
+	// ErrNotMember is returned by Reconfigure when there is no such member, or it is of another incarnation.
+	ErrNotMember = errors.New("no such member")
+	// ErrNoChange is returned by Reconfigure when the configuration says so already.
+	ErrNoChange = errors.New("the configuration says so already")
+	// ErrNotLevel is returned by Reconfigure when a learner that has not caught up is to become a voter (PROTOCOL R17).
+	ErrNotLevel = errors.New("the learner has not caught up")
+	// ErrSelf is returned by Reconfigure when the leader is to lose its own vote: hand over first.
+	ErrSelf = errors.New("the leader stays a voter: hand over first")
+)
+
+// maxGuests bounds what is remembered of nodes that ask to join.
+const maxGuests = 64
+
+// Membership switches the automatic part of membership on: newcomers join, learners that have caught up are promoted,
+// voters that nobody hears are demoted (PROTOCOL R16, R17, R26). Without it a configuration changes by Reconfigure
+// alone.
+type Membership struct {
+	// KickAfter is for how long a voter must have been silent to everybody before it is demoted; 0: never.
+	KickAfter time.Duration
+	// MaxVoters ends automatic promotion; 0: none.
+	MaxVoters int
+	// Allowed are ids that may join besides those of Options.Peers; see Invite.
+	Allowed []NodeID
+}
+
+// ChangeKind says what a Change does. Zero is invalid.
+type ChangeKind uint8
+
+// The changes. Each adds or removes at most one voter.
+const (
+	ChangeAdd     ChangeKind = iota + 1 // Member becomes a learner; another incarnation of its id goes
+	ChangePromote                       // a learner becomes a voter
+	ChangeDemote                        // a voter becomes a learner
+	ChangeRemove                        // a member goes
+)
+
+// String returns the word used in logs.
+func (k ChangeKind) String() string {
+	switch k {
+	case ChangeAdd:
+		return "add"
+	case ChangePromote:
+		return "promote"
+	case ChangeDemote:
+		return "demote"
+	case ChangeRemove:
+		return "remove"
+	}
+	return fmt.Sprintf("ChangeKind(%d)", uint8(k))
+}
+
+// Change is one step of membership. Voter of Member is ignored. Add needs id, incarnation and address; the others need
+// the id, and if Inc is not zero it must be the member's.
+type Change struct {
+	Kind   ChangeKind
+	Member Member
+}
+
+// joining is a node that asks this leader to be let in. It counts once it has said the token back: a request that was
+// on its way since long ago cannot.
+type joining struct {
+	inc    Inc
+	addr   string
+	token  uint64
+	proved bool
+	since  Instant // when it asked first
+	at     Instant
+}
+
+type heardFrom struct {
+	inc Inc
+	at  Instant
+}
+
+// members is the volatile part of membership.
+type members struct {
+	heard   map[NodeID]heardFrom // when a message of each member last counted
+	ping    Instant
+	allowed map[NodeID]bool
+	invited map[NodeID]bool   // may come back although they were removed
+	guests  map[NodeID]string // addresses of nodes that asked to join
+	// A node that asks to join: when it asked last, whom it was told of, and what to say back to whom.
+	asked  Instant
+	guides map[NodeID]string
+	tokens map[NodeID]uint64
+	// Leader only.
+	joins map[NodeID]joining
+	level map[NodeID]Instant // since when a learner has been level
+}
+
+func (m *members) init(c *Core) {
+	m.allowed = map[NodeID]bool{}
+	for _, p := range c.opt.Peers {
+		m.allowed[p.ID] = true
+	}
+	if c.opt.Membership != nil {
+		for _, id := range c.opt.Membership.Allowed {
+			m.allowed[id] = true
+		}
+	}
+	m.heard = map[NodeID]heardFrom{}
+	m.asked, m.ping = c.opt.Now, c.opt.Now
+	c.noteMembers(c.opt.Now)
+}
+
+func (m *members) clone() members {
+	d := *m
+	d.heard, d.allowed, d.invited = maps.Clone(m.heard), maps.Clone(m.allowed), maps.Clone(m.invited)
+	d.guests, d.guides, d.tokens = maps.Clone(m.guests), maps.Clone(m.guides), maps.Clone(m.tokens)
+	d.joins, d.level = maps.Clone(m.joins), maps.Clone(m.level)
+	return d
+}
+
+// noteMembers keeps heard in step with the configuration. A member that is new to this node counts as just heard: what
+// was never listened for is not silent.
+func (c *Core) noteMembers(now Instant) {
+	if c.opt.Membership == nil {
+		return
+	}
+	for id, h := range c.mem.heard {
+		if m, ok := c.hs.Cfg.Member(id); !ok || m.Inc != h.inc {
+			delete(c.mem.heard, id)
+		}
+	}
+	for _, m := range c.hs.Cfg.Members {
+		if _, ok := c.mem.heard[m.ID]; !ok && m.ID != c.hs.ID {
+			c.mem.heard[m.ID] = heardFrom{m.Inc, now}
+		}
+	}
+}
+
+// reachable lists the members that this node heard within KickAfter. Without KickAfter it does not listen, and lists
+// all, which kicks nobody.
+func (c *Core) reachable(now Instant) []NodeID {
+	var out []NodeID
+	for _, m := range c.hs.Cfg.Members {
+		if m.ID != c.hs.ID && !c.silentHere(now, m.ID) {
+			out = append(out, m.ID)
+		}
+	}
+	return out
+}
+
+func (c *Core) silentHere(now Instant, id NodeID) bool {
+	k := c.opt.Membership
+	return k != nil && k.KickAfter > 0 && now.SinceMin(c.mem.heard[id].at) >= k.KickAfter
+}
+
+// Route returns the address of a node that no configuration of this one knows: one that asks to join, or one that was
+// named to a node that does. "" if there is none.
+func (c *Core) Route(id NodeID) string {
+	if a, ok := c.mem.guests[id]; ok {
+		return a
+	}
+	return c.mem.guides[id]
+}
+
+// Invite lets a node join that is not among the configured peers, or that was removed before. It is volatile and
+// matters on the leader: say it to every node.
+func (c *Core) Invite(id NodeID) {
+	c.mem.allowed[id] = true
+	if c.mem.invited == nil {
+		c.mem.invited = map[NodeID]bool{}
+	}
+	c.mem.invited[id] = true
+}
+
+// Reconfigure installs the next configuration (PROTOCOL R14). It returns when that is queued for writing; an
+// EventReconfigured tells it, and others hear of it once it is durable here. The leader itself must stay a voter.
+func (c *Core) Reconfigure(now Instant, ch Change) error {
+	if err := c.settled(); err != nil {
+		return err
+	}
+	ms, err := c.changed(now, ch)
+	if err != nil {
+		return err
+	}
+	next := NewConfig(CfgKey{c.hs.Term, c.hs.Cfg.Key.Ver + 1}, ms)
+	if !c.broken(FaultUnsafeChange) && !c.answered(now, next) {
+		return ErrUnsafe
+	}
+	c.install(now, next, ch)
+	c.drain(now)
+	return nil
+}
+
+// Settled returns nil when a majority has the present configuration and what is committed: from then on neither can be
+// lost, and Reconfigure is possible. Otherwise it says what is missing, or ErrNotLeader.
+func (c *Core) Settled() error { return c.settled() }
+
+// settled is the condition of R14 but for the change itself.
+func (c *Core) settled() error {
+	if c.role != RoleLeader || c.taking {
+		return ErrNotLeader
+	}
+	if c.transfer != nil {
+		return fmt.Errorf("%w: a handover is under way", ErrReconfiguring)
+	}
+	invariant(c.hs.Cfg.Key.CTerm == c.hs.Term, "R6: leader of term %d has configuration %+v", c.hs.Term, c.hs.Cfg.Key)
+	if c.dcfg.Key != c.hs.Cfg.Key {
+		return fmt.Errorf("%w: it is not durable here", ErrReconfiguring)
+	}
+	have := 0
+	for _, id := range c.hs.Cfg.Voters() {
+		if a := c.acks[id]; id == c.hs.ID || a.ever && a.cfgKey == c.hs.Cfg.Key {
+			have++
+		}
+	}
+	if have < c.hs.Cfg.Majority() && !c.broken(FaultNoConfigQuorum) {
+		return fmt.Errorf("%w: %d of %d voters have it", ErrReconfiguring, have, len(c.hs.Cfg.Voters()))
+	}
+	if !c.hook.MayReconfigure() {
+		return fmt.Errorf("%w: a majority has not acknowledged all that is committed", ErrReconfiguring)
+	}
+	return nil
+}
+
+// changed returns the members after a change.
+func (c *Core) changed(now Instant, ch Change) ([]Member, error) {
+	ms := slices.Clone(c.hs.Cfg.Members)
+	i := slices.IndexFunc(ms, func(m Member) bool { return m.ID == ch.Member.ID })
+	if ch.Member.ID == c.hs.ID {
+		return nil, ErrSelf
+	}
+	if ch.Kind == ChangeAdd {
+		m := Member{ID: ch.Member.ID, Inc: ch.Member.Inc, Addr: ch.Member.Addr}
+		if m.ID == "" || m.Inc == (Inc{}) || m.Addr == "" {
+			return nil, fmt.Errorf("%w: a newcomer needs id, incarnation and address", ErrNotMember)
+		}
+		if i < 0 {
+			return append(ms, m), nil
+		}
+		if ms[i].Inc == m.Inc {
+			return nil, ErrNoChange
+		}
+		ms[i] = m
+		return ms, nil
+	}
+	if i < 0 || ch.Member.Inc != (Inc{}) && ms[i].Inc != ch.Member.Inc {
+		return nil, fmt.Errorf("%w: %s", ErrNotMember, ch.Member.ID)
+	}
+	switch ch.Kind {
+	case ChangePromote:
+		if ms[i].Voter {
+			return nil, ErrNoChange
+		}
+		if !c.levelNow(now, ms[i].ID) {
+			return nil, ErrNotLevel
+		}
+		ms[i].Voter = true
+	case ChangeDemote:
+		if !ms[i].Voter {
+			return nil, ErrNoChange
+		}
+		ms[i].Voter = false
+	case ChangeRemove:
+		ms = slices.Delete(ms, i, i+1)
+	default:
+		return nil, fmt.Errorf("%w: %v", ErrNoChange, ch.Kind)
+	}
+	return ms, nil
+}
+
+// answered reports whether a majority of a configuration's voters answers heartbeats at present.
+func (c *Core) answered(now Instant, cfg Config) bool {
+	n := 0
+	for _, id := range cfg.Voters() {
+		if id == c.hs.ID || c.fresh(now, id) {
+			n++
+		}
+	}
+	return n >= cfg.Majority()
+}
+
+func (c *Core) fresh(now Instant, id NodeID) bool {
+	a := c.acks[id]
+	return a.ever && now.SinceMax(a.sent) <= c.tm.MinElection
+}
+
+// silentSince is how long ago a member last answered a heartbeat, counted from the election if it never did.
+func (c *Core) silentSince(now Instant, id NodeID) time.Duration {
+	if a := c.acks[id]; a.ever {
+		return now.SinceMin(a.sent)
+	}
+	return now.SinceMin(c.elected)
+}
+
+func (c *Core) install(now Instant, next Config, ch Change) {
+	old := c.hs.Cfg
+	invariant(next.Key.Compare(old.Key) > 0, "I11: configuration would fall from %+v to %+v", old.Key, next.Key)
+	invariant(votersApart(old, next) <= 1, "R14: %v of %s changes more than one voter", ch.Kind, ch.Member.ID)
+	invariant(next.IsVoter(c.hs.ID), "R14: the leader would lose its vote")
+	c.hs.Cfg = next
+	c.dirty = true
+	c.nextMarks.installed = true
+	id := ch.Member.ID
+	if ch.Kind == ChangeAdd || ch.Kind == ChangeRemove {
+		delete(c.acks, id) // they were of an incarnation that has gone
+	}
+	if ch.Kind == ChangeRemove {
+		delete(c.mem.invited, id)
+	}
+	delete(c.mem.joins, id)
+	delete(c.mem.level, id)
+	c.noteMembers(now)
+	c.event(Event{Kind: EventReconfigured, Peer: id, Cfg: next.Key, Detail: ch.Kind.String()})
+	c.event(Event{Kind: EventConfig, Cfg: next.Key})
+	c.observe(now)
+}
+
+// votersApart counts the voters, by id and incarnation, that only one of two configurations has; a replaced one is two.
+func votersApart(a, b Config) int {
+	n := 0
+	count := func(x, y Config) {
+		for _, m := range x.Members {
+			if o, ok := y.Member(m.ID); m.Voter && !(ok && o.Voter && o.Inc == m.Inc) {
+				n++
+			}
+		}
+	}
+	count(a, b)
+	count(b, a)
+	return n
+}
+
+func put[V any](m map[NodeID]V, id NodeID, v V) map[NodeID]V {
+	if m == nil || len(m) >= maxGuests {
+		m = map[NodeID]V{}
+	}
+	m[id] = v
+	return m
+}
+
+// tickMembers is what any node does about membership as time passes.
+func (c *Core) tickMembers(now Instant) {
+	k := c.opt.Membership
+	if k == nil {
+		return
+	}
+	if c.role == RoleLeader && !c.taking {
+		c.manage(now)
+	}
+	if !c.selfVoter() && now.SinceMin(c.contact) >= 4*c.tm.MinElection && now.SinceMin(c.mem.asked) >= 2*c.tm.MinElection {
+		c.mem.asked = now
+		c.askToJoin()
+	}
+	if k.KickAfter > 0 && c.hs.Cfg.Key.Ver > 0 && now.SinceMin(c.mem.ping) >= c.tm.MinElection {
+		c.mem.ping = now
+		for _, m := range c.hs.Cfg.Members {
+			if m.ID != c.hs.ID && now.SinceMin(c.mem.heard[m.ID].at) >= c.tm.MinElection {
+				c.sendDurable(m.ID, Message{Type: MsgPing}, false)
+			}
+		}
+	}
+}
+
+// askToJoin asks everybody that this node has ever been told of. A member that hears no leader asks as well: it may
+// have been removed, and nobody would tell it.
+func (c *Core) askToJoin() {
+	to := map[NodeID]bool{}
+	for _, p := range c.opt.Peers {
+		to[p.ID] = true
+	}
+	for _, m := range c.hs.Cfg.Members {
+		to[m.ID] = true
+	}
+	for id := range c.mem.guides {
+		to[id] = true
+	}
+	for _, id := range sortedKeys(to) {
+		if id != c.hs.ID {
+			c.sendDurable(id, Message{Type: MsgJoin, Addr: c.opt.Addr, Seq: c.mem.tokens[id]}, false)
+		}
+	}
+}
+
+// stepJoin answers a node that wants to be let in, or to know whether it is. It is exempt from R3.
+func (c *Core) stepJoin(now Instant, m Message) error {
+	if c.hs.Cfg.Key.Ver == 0 {
+		return dropped("join of %s: no configuration yet", m.From)
+	}
+	if m.ClusterID != (ClusterID{}) && m.ClusterID != c.hs.ClusterID {
+		return dropped("join of %s, which is of cluster %v", m.From, m.ClusterID)
+	}
+	if m.Inc == (Inc{}) || m.Addr == "" {
+		return dropped("join of %s without an incarnation or address", m.From)
+	}
+	c.mem.guests = put(c.mem.guests, m.From, m.Addr)
+	cfg := c.dcfg
+	r := Message{Type: MsgJoinResp, Cfg: &cfg}
+	if c.role == RoleLeader && !c.taking && c.opt.Membership != nil {
+		r.Seq = c.noteJoin(now, m)
+	}
+	c.sendDurable(m.From, r, false)
+	return nil
+}
+
+// noteJoin returns the token that the node has to say back, 0 when it is in already or may not come.
+func (c *Core) noteJoin(now Instant, m Message) uint64 {
+	had, known := c.hs.Cfg.Member(m.From)
+	refuse := func(format string, args ...any) uint64 {
+		c.event(Event{Kind: EventJoinRefused, Peer: m.From, Detail: fmt.Sprintf(format, args...)})
+		return 0
+	}
+	switch {
+	case known && had.Inc == m.Inc:
+		return 0
+	case !c.mem.allowed[m.From]:
+		return refuse("it is neither a configured peer nor added by an operator")
+	case m.ClusterID != (ClusterID{}) && !c.mem.invited[m.From]:
+		return refuse("incarnation %v was removed: an operator must add it again", m.Inc)
+	}
+	j, ok := c.mem.joins[m.From]
+	if !ok || j.inc != m.Inc {
+		j = joining{inc: m.Inc, since: now, token: 1 + uint64(c.opt.Rand(1<<62))}
+	}
+	// The old incarnation may have died a moment ago; when it answered since the new one asks, both live.
+	if m.From == c.hs.ID || known && c.silentSince(now, m.From) < now.SinceMin(j.since) {
+		c.event(Event{Kind: EventAlarm, Peer: m.From, Detail: fmt.Sprintf("two nodes are configured as %s: "+
+			"incarnation %v asks to join while %v is a member that answers", m.From, m.Inc, had.Inc)})
+	}
+	j.addr, j.at = m.Addr, now
+	j.proved = j.proved || m.Seq == j.token
+	c.mem.joins = put(c.mem.joins, m.From, j)
+	return j.token
+}
+
+// stepJoinResp learns where the cluster is, and says the leader's token back at once.
+func (c *Core) stepJoinResp(now Instant, m Message) error {
+	if m.Cfg == nil || m.Cfg.Key.Ver == 0 || c.opt.Membership == nil {
+		return dropped("answer of %s without a configuration", m.From)
+	}
+	if c.hs.Cfg.Key.Ver > 0 {
+		if m.ClusterID != c.hs.ClusterID {
+			return dropped("answer of cluster %v", m.ClusterID)
+		}
+		if m.Cfg.Key.Compare(c.hs.Cfg.Key) > 0 {
+			c.adopt(now, NewConfig(m.Cfg.Key, m.Cfg.Members))
+		}
+	}
+	for _, x := range m.Cfg.Members {
+		c.mem.guides = put(c.mem.guides, x.ID, x.Addr)
+	}
+	if x, in := m.Cfg.Member(c.hs.ID); in && x.Inc == c.hs.Inc || m.Seq == 0 {
+		return nil
+	}
+	if c.mem.tokens[m.From] != m.Seq {
+		c.mem.tokens = put(c.mem.tokens, m.From, m.Seq)
+		c.sendDurable(m.From, Message{Type: MsgJoin, Addr: c.opt.Addr, Seq: m.Seq}, false)
+	}
+	return nil
+}
+
+// levelNow reports whether a learner answers and holds all but the newest of what this leader has.
+func (c *Core) levelNow(now Instant, id NodeID) bool {
+	return c.fresh(now, id) && c.acks[id].cfgKey == c.hs.Cfg.Key && (c.hook.Level(id) || c.broken(FaultPromoteBehind))
+}
+
+// manage does the next automatic step, if one is due and R14 allows any: newcomers first, then promotion, then R16.
+func (c *Core) manage(now Instant) {
+	for _, m := range c.hs.Cfg.Members {
+		if _, ok := c.mem.level[m.ID]; m.Voter || !c.levelNow(now, m.ID) {
+			delete(c.mem.level, m.ID)
+		} else if !ok {
+			c.mem.level = put(c.mem.level, m.ID, now)
+		}
+	}
+	for id, j := range c.mem.joins {
+		if now.SinceMin(j.at) > 10*c.tm.MinElection {
+			delete(c.mem.joins, id)
+		}
+	}
+	if c.settled() != nil {
+		return
+	}
+	for _, id := range sortedKeys(c.mem.joins) {
+		j := c.mem.joins[id]
+		if _, known := c.hs.Cfg.Member(id); known && c.silentSince(now, id) < 4*c.tm.MinElection {
+			continue // the other one is back
+		}
+		if j.proved && c.Reconfigure(now, Change{ChangeAdd, Member{ID: id, Inc: j.inc, Addr: j.addr}}) == nil {
+			return
+		}
+	}
+	if len(c.hs.Cfg.Voters()) < c.opt.Membership.MaxVoters {
+		for _, id := range sortedKeys(c.mem.level) {
+			if now.SinceMin(c.mem.level[id]) >= 2*c.tm.MinElection && c.Reconfigure(now, Change{ChangePromote, Member{ID: id}}) == nil {
+				return
+			}
+		}
+	}
+	if id := c.toKick(now); id != "" {
+		_ = c.Reconfigure(now, Change{ChangeDemote, Member{ID: id}}) // refused: again at the next tick
+	}
+}
+
+// toKick is R16: the voter that has been silent for longest, if demoting it leads to an odd number of at least three.
+func (c *Core) toKick(now Instant) NodeID {
+	k := c.opt.Membership.KickAfter
+	if k <= 0 {
+		return ""
+	}
+	voters := c.hs.Cfg.Voters()
+	var silent []NodeID
+	for _, id := range voters {
+		if id == c.hs.ID || c.silentSince(now, id) < k {
+			continue
+		}
+		if !c.broken(FaultKickReachable) && (!c.silentHere(now, id) || c.listed(now, id)) {
+			continue
+		}
+		silent = append(silent, id)
+	}
+	need := 1
+	if len(voters)%2 == 1 {
+		need = 2
+	}
+	if (len(voters) < 4 || len(silent) < need) && !c.broken(FaultKickToTwo) || len(silent) == 0 {
+		return ""
+	}
+	return slices.MinFunc(silent, func(a, b NodeID) int {
+		return cmp.Or(cmp.Compare(c.silentSince(now, b), c.silentSince(now, a)), cmp.Compare(a, b))
+	})
+}
+
+// listed reports whether a voter that answers can reach id.
+func (c *Core) listed(now Instant, id NodeID) bool {
+	for _, v := range c.hs.Cfg.Voters() {
+		if v != id && v != c.hs.ID && c.fresh(now, v) && slices.Contains(c.acks[v].reachable, id) {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,361 @@
+package raftifytest_test
+
+import (
+	"errors"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/baton-ha/baton/raftify/core"
+	"github.com/baton-ha/baton/raftify/raftifytest"
+)
+
+const kickAfter = 5 * minET
+
+func automatic(maxVoters int) *core.Membership {
+	return &core.Membership{KickAfter: kickAfter, MaxVoters: maxVoters}
+}
+
+// change has the leader change the membership, trying for a while.
+func (r *run) change(t *testing.T, kind core.ChangeKind, who core.NodeID) {
+	t.Helper()
+	var last error
+	if !r.RunUntil(10*minET, func() bool {
+		done := false
+		r.Do(r.Holder(), func(k *core.Core, now core.Instant) {
+			last = k.Reconfigure(now, core.Change{Kind: kind, Member: core.Member{ID: who}})
+			done = last == nil
+		})
+		return done
+	}) {
+		t.Fatalf("%v %s: %v, %v", kind, who, last, r.Err())
+	}
+}
+
+// settled waits until a majority has the leader's configuration.
+func (r *run) settled(t *testing.T) {
+	t.Helper()
+	ok := false
+	if !r.RunUntil(10*minET, func() bool {
+		r.Do(r.Holder(), func(k *core.Core, _ core.Instant) { ok = k.Settled() == nil })
+		return ok
+	}) {
+		t.Fatalf("the configuration does not settle: %v", r.Err())
+	}
+}
+
+// voters of the configuration of whoever holds the lease.
+func (r *run) voters() []core.NodeID {
+	if h := r.Holder(); h != "" {
+		return r.Node(h).Core().Status().Cfg.Voters()
+	}
+	return nil
+}
+
+func (r *run) untilVoters(t *testing.T, limit time.Duration, want ...core.NodeID) {
+	t.Helper()
+	if !r.RunUntil(limit, func() bool { return slices.Equal(r.voters(), want) }) {
+		t.Fatalf("voters %v after %v, want %v: %v", r.voters(), limit, want, r.Err())
+	}
+}
+
+// TestTwoOfFiveDie: both are demoted, one after the other, and three voters tolerate one more death.
+func TestTwoOfFiveDie(t *testing.T) {
+	r := newRun(nil, raftifytest.Config{Seed: 1, Nodes: 5, Membership: automatic(5)})
+	r.lead(t)
+	r.Crash("4")
+	r.Crash("5")
+	r.untilVoters(t, 10*minET, "1", "2", "3")
+	r.settled(t)
+	r.Crash("1")
+	if err := r.demand(10 * minET); err != nil {
+		t.Fatal(err)
+	}
+	for _, id := range []core.NodeID{"1", "4", "5"} {
+		r.Start(id)
+	}
+	r.untilVoters(t, 20*minET, "1", "2", "3", "4", "5")
+}
+
+// TestThreeOfFiveDie: no leader, and one is there again when one returns.
+func TestThreeOfFiveDie(t *testing.T) {
+	r := newRun(nil, raftifytest.Config{Seed: 1, Nodes: 5, Membership: automatic(5)})
+	r.lead(t)
+	for _, id := range []core.NodeID{"1", "4", "5"} {
+		r.Crash(id)
+	}
+	if err := r.Run(3 * kickAfter); err != nil {
+		t.Fatal(err)
+	}
+	if r.Holder() != "" {
+		t.Fatalf("%s leads two of five", r.Holder())
+	}
+	r.Start("4")
+	if err := r.demand(10 * minET); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestOneDeadOfFourAndOfFive: four with one dead become three; five with one dead stay five.
+func TestOneDeadOfFourAndOfFive(t *testing.T) {
+	r := newRun(nil, raftifytest.Config{Seed: 1, Nodes: 4, Membership: automatic(5)})
+	r.lead(t)
+	r.Crash("4")
+	r.untilVoters(t, 10*minET, "1", "2", "3")
+	r = newRun(nil, raftifytest.Config{Seed: 1, Nodes: 5, Membership: automatic(5)})
+	r.lead(t)
+	r.Crash("5")
+	if err := r.Run(4 * kickAfter); err != nil {
+		t.Fatal(err)
+	}
+	if v := r.voters(); len(v) != 5 {
+		t.Fatalf("voters %v", v)
+	}
+}
+
+// TestFreshDiskComesBack: as another incarnation, first a learner, then a voter.
+func TestFreshDiskComesBack(t *testing.T) {
+	r := newRun(nil, raftifytest.Config{Seed: 1, Membership: automatic(3)})
+	r.lead(t)
+	old := r.Node("3").Core().Status().Inc
+	r.LoseDisk("3")
+	r.Start("3")
+	ok := func() bool {
+		h := r.Holder()
+		if h == "" {
+			return false
+		}
+		m, _ := r.Node(h).Core().Status().Cfg.Member("3")
+		return m.Voter && m.Inc != old && m.Inc == r.Node("3").Core().Status().Inc
+	}
+	if !r.RunUntil(20*minET, ok) {
+		t.Fatalf("3 is not back: %v", r.Err())
+	}
+	if r.Count["joined"] != 1 || r.Count["change: add"] != 1 || r.Count["change: promote"] != 1 {
+		t.Errorf("%v", r.Count)
+	}
+}
+
+// TestRestartIsNotALeave: nothing changes.
+func TestRestartIsNotALeave(t *testing.T) {
+	r := newRun(nil, raftifytest.Config{Seed: 1, Membership: automatic(3)})
+	r.lead(t)
+	r.Crash("3")
+	if err := r.Run(4 * kickAfter); err != nil {
+		t.Fatal(err)
+	}
+	r.Start("3")
+	if err := r.Run(5 * minET); err != nil {
+		t.Fatal(err)
+	}
+	if v := r.Node("1").Core().Status().Cfg; v.Key.Ver != 1 || len(v.Voters()) != 3 {
+		t.Errorf("configuration %v", v)
+	}
+}
+
+// TestRemovedNodeStaysOutUntilInvited: its folder is whole, and it must be added again by somebody.
+func TestRemovedNodeStaysOutUntilInvited(t *testing.T) {
+	r := newRun(nil, raftifytest.Config{Seed: 1, Nodes: 4, Membership: automatic(5)})
+	r.lead(t)
+	r.change(t, core.ChangeRemove, "4")
+	if err := r.Run(20 * minET); err != nil {
+		t.Fatal(err)
+	}
+	if len(r.voters()) != 3 || r.Count["join refused"] == 0 {
+		t.Fatalf("voters %v, %v", r.voters(), r.Count)
+	}
+	if s := r.Node("4").Core().Status(); s.Role != core.RoleLearner {
+		t.Errorf("the removed node is %v", s.Role)
+	}
+	r.Do("1", func(k *core.Core, _ core.Instant) { k.Invite("4") })
+	r.untilVoters(t, 20*minET, "1", "2", "3", "4")
+}
+
+// TestTwoNodesOfOneID: a second machine with an empty folder says that it is 3, which lives.
+func TestTwoNodesOfOneID(t *testing.T) {
+	r := newRun(nil, raftifytest.Config{Seed: 1, Membership: automatic(3)})
+	r.lead(t)
+	var evs []core.Event
+	for seq := range uint64(10) {
+		r.Do("1", func(k *core.Core, now core.Instant) {
+			h := r.Node("3").Core().Header("1")
+			h.Inc, h.ClusterID, h.Term = core.Inc{0x77}, core.ClusterID{}, 0
+			_ = k.Step(now, core.Message{Type: core.MsgJoin, Header: h, Addr: "other:1", Seq: seq})
+			evs = append(evs, k.Ready().Events...)
+		})
+		if err := r.Run(minET); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if v := r.Node("1").Core().Status().Cfg; v.Key.Ver != 1 {
+		t.Errorf("configuration %v", v)
+	}
+	if !slices.ContainsFunc(evs, func(e core.Event) bool { return e.Kind == core.EventAlarm && e.Peer == "3" }) {
+		t.Error("no alarm")
+	}
+}
+
+// TestUnsafeChangesAreRefused: what would lose the quorum, the leader itself, strangers.
+func TestUnsafeChangesAreRefused(t *testing.T) {
+	r := newRun(nil, raftifytest.Config{Seed: 1, Membership: automatic(3)})
+	r.lead(t)
+	r.Crash("3")
+	if err := r.Run(2 * minET); err != nil {
+		t.Fatal(err)
+	}
+	for who, want := range map[core.NodeID]error{"2": core.ErrUnsafe, "1": core.ErrSelf, "9": core.ErrNotMember} {
+		r.Do("1", func(k *core.Core, now core.Instant) {
+			if err := k.Reconfigure(now, core.Change{Kind: core.ChangeRemove, Member: core.Member{ID: who}}); !errors.Is(err, want) {
+				t.Errorf("remove %s: %v, want %v", who, err, want)
+			}
+		})
+	}
+	r.Do("2", func(k *core.Core, now core.Instant) {
+		if err := k.Reconfigure(now, core.Change{Kind: core.ChangeRemove, Member: core.Member{ID: "3"}}); err == nil {
+			t.Error("a follower changed the membership")
+		}
+	})
+}
+
+// schedule4: 1, which leads five, goes on from one configuration to the next although nobody but its own side has the
+// first; 4 and 5 still have the old one, and elect.
+func schedule4(t *testing.T, off func(*core.Core)) error {
+	r := newRun(off, raftifytest.Config{Seed: 1, Nodes: 5})
+	r.lead(t)
+	r.arm()
+	for _, a := range []core.NodeID{"1", "2"} {
+		for _, b := range []core.NodeID{"3", "4", "5"} {
+			r.Net.CutBoth(a, b)
+		}
+	}
+	// One leader's quorum is fresh for some time yet; it drops who is cut off.
+	for _, who := range []core.NodeID{"5", "4", "3"} {
+		r.Do("1", func(k *core.Core, now core.Instant) {
+			_ = k.Reconfigure(now, core.Change{Kind: core.ChangeDemote, Member: core.Member{ID: who}})
+		})
+		if err := r.Run(beat / 2); err != nil {
+			return err
+		}
+	}
+	return r.Run(10 * minET)
+}
+
+func TestSchedule04SplitQuorums(t *testing.T) { pass(t, schedule4) }
+
+// schedule9: 3 votes for 1, which wins with it alone, loses its disk, and is asked by 2, which stands for the same term.
+func schedule9(_ *testing.T, off func(*core.Core)) error {
+	return seeds(20, func(seed uint64) error {
+		r := newRun(off, raftifytest.Config{Seed: seed, State: inTerm4(3), Membership: automatic(3)})
+		r.arm()
+		r.cutBoth([2]core.NodeID{"1", "2"})
+		for _, to := range []core.NodeID{"1", "2"} {
+			r.step("3", to, core.Message{Type: core.MsgHB, Seq: 1})
+			r.step("3", to, core.Message{Type: core.MsgTimeoutNow})
+		}
+		r.Net.Cut("2", "3")
+		if !r.RunUntil(minET, func() bool { return r.Leader() == "1" }) {
+			return r.Err()
+		}
+		r.cutBoth([2]core.NodeID{"1", "3"})
+		r.LoseDisk("3")
+		r.Start("3")
+		if err := r.Run(minET + minET/10); err != nil {
+			return err
+		}
+		r.Net.Mend(r.Now(), "2", "3")
+		return r.Run(5 * minET)
+	})
+}
+
+func TestSchedule09LostDiskVotesAgain(t *testing.T) { pass(t, schedule9) }
+
+// schedule13: one of three voters dies for longer than kick_after, and comes back; then another one dies.
+func schedule13(t *testing.T, off func(*core.Core)) error {
+	r := newRun(off, raftifytest.Config{Seed: 1, Membership: &core.Membership{KickAfter: kickAfter}})
+	r.lead(t)
+	r.arm()
+	r.Crash("3")
+	if err := r.Run(4 * kickAfter); err != nil {
+		return err
+	}
+	r.Start("3")
+	if err := r.Run(5 * minET); err != nil {
+		return err
+	}
+	r.Crash("1")
+	return r.demand(20 * minET)
+}
+
+func TestSchedule13KickToTwo(t *testing.T) { pass(t, schedule13) }
+
+// schedule14: nothing but the links between the leader and 4 and 5 is cut. They live, and must not be demoted.
+func schedule14(t *testing.T, off func(*core.Core)) error {
+	r := newRun(off, raftifytest.Config{Seed: 1, Nodes: 5, Membership: automatic(5)})
+	r.lead(t)
+	r.arm()
+	r.cutBoth([2]core.NodeID{"1", "4"}, [2]core.NodeID{"1", "5"})
+	if err := r.Run(5 * kickAfter); err != nil {
+		return err
+	}
+	if n := r.Count["change: demote"]; n > 0 {
+		r.Checker.Fail(r.Now(), "R16", "%d voters that others reach were demoted", n)
+	}
+	return r.Err()
+}
+
+func TestSchedule14OneLinkCut(t *testing.T) { pass(t, schedule14) }
+
+// schedule32: 3 is away while 2 and 1 are replaced by 4 and 5. Whom it knows has gone, and whom it hears it does not know.
+func schedule32(t *testing.T, off func(*core.Core)) error {
+	r := newRun(off, raftifytest.Config{Seed: 1, Nodes: 5, Voters: 3, Membership: automatic(5)})
+	r.lead(t)
+	r.Crash("3")
+	r.untilVoters(t, 30*minET, "1", "2", "3", "4", "5")
+	r.change(t, core.ChangeRemove, "2")
+	r.Crash("2")
+	r.Do("1", func(k *core.Core, now core.Instant) {
+		if err := k.Transfer(now, "4"); err != nil {
+			t.Fatal(err)
+		}
+	})
+	if !r.RunUntil(5*minET, func() bool { return r.Holder() == "4" }) {
+		t.Fatalf("4 does not lead: %v", r.Err())
+	}
+	r.change(t, core.ChangeRemove, "1")
+	r.Crash("1")
+	r.arm()
+	r.Start("3")
+	if !r.RunUntil(10*minET, func() bool { return r.Node("3").Core().Status().Leader == "4" }) && r.Err() == nil {
+		r.Checker.Fail(r.Now(), "I14", "3 does not find the cluster that it is a member of")
+	}
+	return r.Err()
+}
+
+func TestSchedule32EverybodyWasReplaced(t *testing.T) { pass(t, schedule32) }
+
+// unsafeChange: of three voters one is dead; an operator wants another one removed.
+func unsafeChange(_ *testing.T, off func(*core.Core)) error {
+	r := newRun(off, raftifytest.Config{Seed: 1})
+	if err := r.demand(10 * minET); err != nil {
+		return err
+	}
+	if err := r.Run(5 * beat); err != nil {
+		return err
+	}
+	r.arm()
+	lead := r.Holder()
+	others := slices.DeleteFunc(r.voters(), func(id core.NodeID) bool { return id == lead })
+	r.Crash(others[0])
+	if err := r.Run(2 * minET); err != nil {
+		return err
+	}
+	r.Do(lead, func(k *core.Core, now core.Instant) {
+		_ = k.Reconfigure(now, core.Change{Kind: core.ChangeRemove, Member: core.Member{ID: others[1]}})
+	})
+	if err := r.Run(5 * minET); err != nil {
+		return err
+	}
+	return r.demand(10 * minET)
+}
+
+func TestUnsafeChange(t *testing.T) { pass(t, unsafeChange) }
