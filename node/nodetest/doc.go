@@ -42,7 +42,7 @@
 //
 // # Limits
 //
-// The membership does not change, no disk is lost or rots, and nodes are not Byzantine: those belong to the tests of
+// Disks may be lost but do not rot, and nodes are not Byzantine: those belong to the tests of
 // the layers that handle them. Time is event time: a step of a core takes none. The bound of I14 is 10 minET, and
 // four times that when a voter of the majority has refused a block of the present term (the leader's watchdog must end
 // it, after its back-off). While some chain holds a block whose state root others cannot reproduce, only elections

@@ -11,9 +11,11 @@ import (
 // settings are the sizes and rates of one run, all drawn by its seed. Durations are nanoseconds, rates per packet.
 type settings struct {
 	nodes    int
-	inflight int // proposed and uncommitted blocks
-	keep     int // own blocks that the chain keeps in memory
-	batch    int // blocks in one answer to Fetch
+	voters   int              // of the first configuration; 0: all nodes
+	members  *core.Membership // nil: the members stay what they are
+	inflight int              // proposed and uncommitted blocks
+	keep     int              // own blocks that the chain keeps in memory
+	batch    int              // blocks in one answer to Fetch
 	blockTxs int
 	clients  int
 	window   int   // transactions that a client has under way
@@ -96,9 +98,16 @@ const (
 	faultEnd
 )
 
+// Faults of runs whose members change.
+const (
+	faultWipe fault = faultEnd + iota
+	faultMember
+)
+
 var faultNames = [...]string{
 	"crash", "pause", "machine sleeps", "split", "one-way cut", "bridge", "star", "isolated node", "mute node", "deaf node",
 	"wall clock steps", "slow disk", "hung disk", "fsync error", "wrong state root", "transfer", "link made anew",
+	"lost disk", "change of members",
 }
 
 // nemesis applies faults until the end of the chaos.
@@ -168,6 +177,14 @@ func (s *sim) apply(f fault) {
 		s.transfer()
 	case faultLinkUp:
 		s.net.up(n)
+	case faultWipe:
+		if s.mayWipe(n) {
+			s.count.hit("lost disk")
+			n.wipe()
+			s.after(d, n.revive)
+		}
+	case faultMember:
+		s.changeMembers()
 	default:
 		s.partition(f, n, d)
 	}
@@ -263,6 +280,17 @@ func (s *sim) heal() []*node {
 	var q []*node
 	for _, i := range order[:size] {
 		q = append(q, s.nodes[i])
+	}
+	if s.set.members != nil {
+		if q = s.majority(size == len(s.nodes)); q == nil {
+			return nil
+		}
+		order, size = nil, 0
+		for i, n := range s.nodes {
+			if !slices.Contains(q, n) {
+				order = append(order, i)
+			}
+		}
 	}
 	for _, n := range q {
 		n.mend()

@@ -52,6 +52,18 @@ func caughtBySeeds(t *testing.T, opt Options, last uint64, want ...string) {
 	t.Errorf("%d seeds and no violation of %v", last, want)
 }
 
+func TestSchedule02_Negative(t *testing.T) {
+	schedule{schedule2}.caught(t, chainRule(replication.FaultReconfigureEarly), "I9")
+}
+
+func TestSchedule03_Negative(t *testing.T) {
+	schedule{schedule3}.caught(t, without([]replication.Fault{replication.FaultReconfigureEarly}, core.FaultPromoteBehind), "I9")
+}
+
+func TestSchedule33_Negative(t *testing.T) {
+	schedule{schedule33}.caught(t, chainRule(replication.FaultInheritMatch), "I9")
+}
+
 func TestSchedule05_Negative(t *testing.T) {
 	schedule{schedule5}.caught(t, chainRule(replication.FaultEarlySync), "I7")
 	schedule{schedule5Tail}.caught(t, chainRule(replication.FaultNoCut), "I7")

@@ -70,7 +70,8 @@ func (n *node) start() {
 	}
 	n.ch = ch
 	n.el, err = core.New(core.Options{
-		State: im.hs, Session: s.rng.Uint64(), Addr: string(n.id), Timing: s.tm, Hook: spy{ch, n}, Rand: s.rng.Int64N, Now: now,
+		State: im.hs, Session: s.rng.Uint64(), Addr: string(n.id), Peers: s.peers(), Membership: s.set.members,
+		Timing: s.tm, Hook: spy{ch, n}, Rand: s.rng.Int64N, Now: now,
 	})
 	if err != nil {
 		s.violate("start: core: %v", err)
@@ -342,6 +343,10 @@ func (n *node) electionEvent(e core.Event) {
 		if e.Detail == "learned of the term" {
 			s.count.hit("certificate of an unknown term")
 		}
+	case core.EventReconfigured:
+		s.count.hit("change: " + e.Detail)
+	case core.EventJoined:
+		s.count.hit("joined")
 	case core.EventAlarm:
 		n.alarm(e.Detail)
 	default: // of interest in a trace only
@@ -376,7 +381,7 @@ func (n *node) chainEvent(now core.Instant, e replication.Event) {
 		s.chk.Takeover(n.id, e.CTerm, e.Ref, n.before)
 	case replication.EventCommitted:
 		s.chk.Committed(n.id, e.Ref, e.CTerm)
-		n.sign(e.Ref)
+		n.sign(e.Ref, e.CTerm)
 		n.finalize()
 	case replication.EventTip:
 		n.tryBuild(now)
@@ -388,18 +393,26 @@ func (n *node) chainEvent(now core.Instant, e replication.Event) {
 }
 
 // sign is R12: every height that became committed, in order; the record rides on the next write.
-func (n *node) sign(ref replication.Ref) {
+func (n *node) sign(ref replication.Ref, cterm core.Term) {
 	s := n.s
 	if rec := n.disk.im.signer; rec != (replication.Ref{}) && int(rec.Height) < len(n.disk.im.blocks) && !n.disk.im.holds(rec) {
 		s.violate("I10: %s signed %v and no longer holds it", n.id, rec)
 	}
+	count := n.status.Role == core.RoleLeader && cterm == n.status.Term
 	for h := n.signed + 1; h <= ref.Height; h++ {
 		r, ok := s.led.at(ref, h)
 		if !ok {
 			s.violate("I8: chain of %v has no block %d", ref, h)
 			return
 		}
-		s.chk.Signed(n.id, r, s.holders(r), len(s.nodes))
+		holders, voters := s.holders(r), len(s.nodes)
+		if s.set.members != nil { // disks come and go: what counts is what the leader that counted was told
+			holders, voters = 1, 1
+			if count {
+				holders, voters = s.durableOn(n, n.status.Cfg, cterm, h)
+			}
+		}
+		s.chk.Signed(n.id, r, holders, voters)
 	}
 	n.signed = max(n.signed, ref.Height)
 	n.signer = ref

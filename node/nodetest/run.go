@@ -52,7 +52,13 @@ type Result struct {
 func Run(seed uint64, opt Options) Result {
 	s := newSim(seed, opt)
 	s.draw()
-	s.tracef("seed %d: %+v", seed, s.set)
+	s.drawMembers(seed)
+	if set := s.set; set.members == nil {
+		s.tracef("seed %d: %+v", seed, set)
+	} else {
+		set.members = nil // a pointer would be printed as one
+		s.tracef("seed %d: %+v, members change: %+v", seed, set, *s.set.members)
+	}
 	s.boot()
 	s.after(s.jitter(s.set.every), func() { s.nemesis(s.set.chaos) })
 	s.runUntil(s.set.chaos)
@@ -70,7 +76,31 @@ func (s *sim) recovery() time.Duration {
 	if s.broken != "" {
 		return 0
 	}
+	began := s.now
+	for range 3 {
+		ver := s.newest().Key.Ver
+		took := s.recover()
+		if took >= 0 {
+			return took
+		}
+		if s.newest().Key.Ver == ver {
+			break
+		}
+		// The membership changed while the links were being cut, and with it what a majority is.
+		s.count.hit("healed again")
+	}
+	s.violate("I14: no commit in a majority that is whole and connected")
+	return time.Duration(s.now - began)
+}
+
+// recover is one attempt; negative: nothing was committed in time.
+func (s *sim) recover() time.Duration {
 	q := s.heal()
+	if q == nil {
+		s.count.hit("more disks lost than the protocol stands")
+		return 0
+	}
+	s.set.quiet = false
 	began, height := s.now, s.decided()
 	s.tracef("HEAL %d nodes: %v", len(q), ids(q))
 	limit := s.resumeLimit(q)
@@ -78,6 +108,14 @@ func (s *sim) recovery() time.Duration {
 	took := time.Duration(s.now - began)
 	if s.broken != "" {
 		return took
+	}
+	if s.decided() == height && s.set.members != nil {
+		if s.wrongBlocks() {
+			// A wrong block on one disk and another disk lost: two faults at a time, and R13 forbids to drop the block.
+			s.count.hit("wrong block inherited and no way out")
+			return took
+		}
+		return -1
 	}
 	if s.decided() == height {
 		s.violate("I14: %v, whole and connected, committed nothing in %v", ids(q), limit)
@@ -87,6 +125,9 @@ func (s *sim) recovery() time.Duration {
 	s.set.quiet = true
 	s.set.reads = 0
 	s.until(20*s.tm.MinElection, func() bool { return s.settled(q) })
+	if s.broken == "" && !s.settled(q) && s.set.members != nil {
+		return -1
+	}
 	if s.broken == "" && !s.settled(q) {
 		s.violate("I14: %v do not all hold the committed chain up to %d with every transaction in it after %v",
 			ids(q), s.decided(), 20*s.tm.MinElection)

@@ -19,9 +19,17 @@ type script struct {
 
 // newScript starts n nodes; of them only those named in candidates may ask for pre-votes.
 func newScript(n int, candidates string, opt Options) *script {
+	return newGrowing(n, n, candidates, opt)
+}
+
+// newGrowing is newScript with n nodes, of which the first configuration holds some; the others join as learners.
+func newGrowing(n, voters int, candidates string, opt Options) *script {
 	s := &script{sim: newSim(7, opt), candidates: candidates}
 	s.set = calm(n)
 	s.set.clients, s.set.quiet, s.set.blockTxs = 1, true, 1
+	if s.set.voters = voters; voters < n {
+		s.set.members = &core.Membership{}
+	}
 	s.net.filter = func(p *packet) bool {
 		if p.el != nil && p.el.Type == core.MsgPreVote && !strings.Contains(s.candidates, string(p.from.id)) {
 			return false

@@ -55,18 +55,19 @@ func (s *sim) boot() {
 		n := &node{s: s, i: i, id: core.NodeID(rune('a' + i)), inc: core.Inc{byte(i + 1)}}
 		s.nodes = append(s.nodes, n)
 		s.byID[n.id] = n
+		if s.set.voters > 0 && i >= s.set.voters {
+			continue
+		}
 		members = append(members, core.Member{ID: n.id, Inc: n.inc, Addr: string(n.id), Voter: true})
 	}
 	s.cfg = core.NewConfig(core.CfgKey{Ver: 1}, members)
 	s.cluster = s.cfg.Hash()
 	s.net.init(s)
 	for _, n := range s.nodes {
-		n.disk.im = image{
-			hs: core.HardState{
-				ClusterID: s.cluster, ID: n.id, Inc: n.inc, Vote: core.Vote{Kind: core.VoteNone}, Cfg: s.cfg, Promise: s.cluster,
-			},
-			blocks: []stored{{blk: s.led.blocks[s.led.zero.Hash], hash: s.led.zero.Hash}},
-			commit: replication.CommitRecord{Ref: s.led.zero, From: 1},
+		n.disk.im = n.empty()
+		if s.cfg.IsVoter(n.id) {
+			hs := &n.disk.im.hs
+			hs.ClusterID, hs.Cfg, hs.Promise = s.cluster, s.cfg, s.cluster
 		}
 		n.disk.fault.latency = s.set.fsync
 		n.clk = clocks{monoRate: 1 + s.drift(), realRate: 1 + s.drift(), mono: s.rng.Int64N(1 << 40), boot: 1 << 41, real: 1 << 60}

@@ -52,7 +52,7 @@ var rare = []string{
 	"step down: no majority answers heartbeats", "step down: own disk does not answer",
 	"step down: takeover makes no progress", "step down: too many cannot reproduce this leader's block",
 	"takeover done", "takeover with fetched bodies", "transfer begun", "transfer done", "winner cut its own tail",
-	"wrong block inherited",
+	"wrong block inherited", "lost disk", "joined", "change: add", "change: promote", "change: demote", "change: remove",
 }
 
 func (m *summary) missing() []string {

@@ -53,6 +53,31 @@
 // Each carries cluster, sender, incarnation, start number and session (R3). The configuration that a message carries is
 // adopted before the message is judged, and ends a candidacy.
 //
+// # Membership
+//
+// There is no log: a configuration travels in heartbeats, and the greater (cterm, version) wins. Reconfigure installs the
+// next one, in which at most one voter differs, once a majority has acknowledged the present one in this very term and,
+// as the application says, holds what is committed (R14). It is sent when it is durable at the leader.
+//
+//	            asked to join,          level for a while (R17),
+//	            said the token back     or Reconfigure
+//	 stranger --------------> learner ---------------> voter
+//	    ^                      |   ^                     |
+//	    |  Reconfigure         |   | silent to everybody |
+//	    +----------------------+   | for KickAfter (R16) |
+//	    ^                          +---------------------+
+//	    +------------------------------------------------+  Reconfigure, or its disk is new
+//
+// With Options.Membership the leader takes the automatic steps by itself, one at a time. Who has no configuration, or is
+// no voter and hears no leader, asks all it knows to join; the leader's answer holds a token, so that a request that was
+// under way for long lets nobody in. Another incarnation of an id takes its place, as a learner, only while the old one
+// is silent: two nodes with one id raise an alarm. Members that have no other reason to talk ping one another, and a
+// heartbeat's answer lists who was heard: what a voter hears is never demoted.
+//
+//	Join         Addr, Seq    let me in; Seq is the leader's token
+//	JoinResp     Cfg, Seq     the configuration, and from the leader the token
+//	Ping, Pong   -            between members
+//
 // # Durable state, and what a driver must do
 //
 // HardState is cluster id, id, incarnation, start number, term, vote, configuration and bootstrap promise. A driver
@@ -86,9 +111,7 @@
 //
 // # Limits
 //
-// The core does not change its membership beyond the first configuration and the new cterm of each takeover; a
-// configuration with other members is adopted when it is heard of, but none is installed (R14, R16, R17), and learners
-// do not join by themselves. Death notices (R23a) are not part of it. During bootstrap, a lost disk of the smallest id
+// Death notices (R23a) are not part of it. During bootstrap, a lost disk of the smallest id
 // after some have adopted version 1 needs an operator. Two candidates in a term can still split the votes; limits that
 // double and random timeouts end that.
 //

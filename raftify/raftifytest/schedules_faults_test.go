@@ -149,7 +149,8 @@ func TestEverySwitchHasATwin(t *testing.T) {
 		t.Fatal(err)
 	}
 	elsewhere := map[string]string{
-		"FaultPromoteBehind": "elections alone have nothing to catch up with: the simulator of the chain", "FaultEarlyReport": "elections alone have no report: the simulator of the chain"}
+		"FaultPromoteBehind": "elections alone have nothing to catch up with: the simulator of the chain",
+		"FaultEarlyReport":   "elections alone have no report: the simulator of the chain"}
 	names := regexp.MustCompile(`(?m)^\t(Fault\w+)\s+Fault = `).FindAllStringSubmatch(string(src), -1)
 	if len(names) < 15 {
 		t.Fatalf("found %d switches only", len(names))
