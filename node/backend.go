@@ -167,7 +167,11 @@ func (n *Node) LeaderTransfer(ctx context.Context, to string) error {
 
 // askTransfer passes the wish on to the leader.
 func (n *Node) askTransfer(ctx context.Context, leader, to string) error {
-	_, err := n.link.Request(ctx, leader, reqTransfer, []byte(to))
+	return n.askLeader(ctx, leader, reqTransfer, to)
+}
+
+func (n *Node) askLeader(ctx context.Context, leader string, kind byte, what string) error {
+	_, err := n.link.Request(ctx, leader, kind, []byte(what))
 	if remote, ok := errors.AsType[*peer.RemoteError](err); ok {
 		return &api.Error{Status: 422, Code: wire.CodeRejected, Message: fmt.Sprintf("the leader %s says: %v", leader, remote)}
 	}
@@ -175,6 +179,47 @@ func (n *Node) askTransfer(ctx context.Context, leader, to string) error {
 		return &api.Error{Status: 503, Code: wire.CodeUnavailable, Message: fmt.Sprintf("ask the leader %s: %v", leader, err)}
 	}
 	return nil
+}
+
+// MemberChange makes one change of membership, wherever the leader is.
+func (n *Node) MemberChange(ctx context.Context, op, id string) error {
+	v := n.view.Load()
+	switch {
+	case v.leader == "":
+		return api.NoLeader(0)
+	case !v.leading:
+		return n.askLeader(ctx, v.leader, reqMember, op+" "+id)
+	case op == wire.MemberRemove && id == n.cfg.ID:
+		if err := n.LeaderTransfer(ctx, ""); err != nil {
+			return err
+		}
+		if v = n.view.Load(); v.leading || v.leader == "" {
+			return api.NoLeader(0)
+		}
+		return n.askLeader(ctx, v.leader, reqMember, op+" "+id)
+	}
+	var err error
+	switch op {
+	case wire.MemberRemove:
+		err = n.raft.RemoveMember(ctx, core.NodeID(id))
+	case wire.MemberPromote:
+		err = n.raft.PromoteMember(ctx, core.NodeID(id))
+	case wire.MemberAdd:
+		if !slices.ContainsFunc(n.cfg.Peer.Peers, func(p peer.Peer) bool { return p.ID == id }) {
+			return &api.Error{Status: 422, Code: wire.CodeRejected, Message: fmt.Sprintf(
+				"%q is not among the peers of %s, which leads: its key is not known", id, n.cfg.ID)}
+		}
+		err = n.raft.Invite(ctx, core.NodeID(id))
+	}
+	switch {
+	case errors.Is(err, core.ErrNoChange):
+		return nil
+	case errors.Is(err, core.ErrUnsafe), errors.Is(err, core.ErrNotMember), errors.Is(err, core.ErrNotLevel):
+		return &api.Error{Status: 422, Code: wire.CodeRejected, Message: err.Error()}
+	case errors.Is(err, core.ErrNotLeader), errors.Is(err, raftify.ErrClosed):
+		return &api.Error{Status: 503, Code: wire.CodeUnavailable, Message: err.Error()}
+	}
+	return err
 }
 
 func (n *Node) voters() string {

@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/baton-ha/baton/blockstore"
@@ -71,6 +72,15 @@ func (l *linkHandler) HandleRequest(ctx context.Context, from string, kind byte,
 			return nil, fmt.Errorf("%s does not lead", n.cfg.ID)
 		}
 		return nil, n.LeaderTransfer(ctx, string(payload))
+	case reqMember:
+		op, id, ok := strings.Cut(string(payload), " ")
+		if !ok {
+			return nil, errMalformed
+		}
+		if !n.view.Load().leading {
+			return nil, fmt.Errorf("%s does not lead", n.cfg.ID)
+		}
+		return nil, n.MemberChange(ctx, op, id)
 	}
 	return nil, fmt.Errorf("request kind %d: %w", kind, errMalformed)
 }

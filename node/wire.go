@@ -25,6 +25,7 @@ const (
 	reqReadIndex = 3 // a linearizable read's height, follower -> leader
 	reqHeight    = 4 // the peer's final height, for the status page
 	reqTransfer  = 5 // hand over to the voter named, any node -> leader
+	reqMember    = 6 // a change of members, any node -> leader
 )
 
 var (

@@ -37,7 +37,7 @@ type Config struct {
 	// Peers are the ids and gossip addresses of the nodes that the operator knows, this one included. An address here
 	// is believed before the one in the cluster's own configuration, so that a node can be moved. Empty: this node alone.
 	Peers    []core.Peer
-	MaxNodes int // most members that the cluster may have
+	MaxNodes int // most nodes that the operator means to run: automatic promotion ends at so many voters
 	Expect   int // members of the first configuration: more than half of Peers
 	// Encrypt is the key of the gossip: 16, 24 or 32 bytes (AES-128, -192, -256). It may be empty with a single peer.
 	Encrypt     []byte

@@ -98,13 +98,18 @@ func (n *Node) logEvent(e core.Event) {
 			return
 		}
 	case core.EventLeader, core.EventElected, core.EventLeading, core.EventStepDown, core.EventConfig,
-		core.EventBootstrapped, core.EventTransfer:
+		core.EventBootstrapped, core.EventTransfer, core.EventReconfigured, core.EventJoined:
+	case core.EventJoinRefused:
+		level = zerolog.WarnLevel
+		if !n.alarms.allow(string(e.Peer) + e.Detail) {
+			return
+		}
 	}
 	l := n.log.WithLevel(level).Uint64("term", uint64(e.Term)).Stringer("role", e.Role)
 	if e.Peer != "" {
 		l = l.Str("peer", string(e.Peer))
 	}
-	if e.Kind == core.EventConfig || e.Kind == core.EventBootstrapped {
+	if e.Cfg != (core.CfgKey{}) {
 		l = l.Uint64("cterm", uint64(e.Cfg.CTerm)).Uint64("version", e.Cfg.Ver)
 	}
 	if e.Detail != "" {

@@ -197,12 +197,16 @@ func (n *Node) send(ms []core.Message) {
 	for _, m := range ms {
 		addr, ok := n.peers[m.To]
 		if !ok {
-			member, known := s.Cfg.Member(m.To)
-			if !known || member.Addr == "" {
+			if member, known := s.Cfg.Member(m.To); known {
+				addr = member.Addr
+			}
+			if addr == "" { // one that asks to join
+				addr = n.core.Route(m.To)
+			}
+			if addr == "" {
 				n.count.noAddress.Add(1)
 				continue
 			}
-			addr = member.Addr
 		}
 		n.count.sent.Add(1)
 		n.transport.Send(m.To, addr, m)

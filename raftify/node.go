@@ -121,7 +121,7 @@ func New(opt Options) (*Node, error) {
 	now := n.clock.Now()
 	n.core, err = core.New(core.Options{
 		State: hs, Session: session, Addr: cfg.addr(), Peers: cfg.peers(), Expect: cfg.Expect,
-		NeverBootstrap: cfg.NeverBootstrap, Timing: n.tm, Hook: opt.Hook, Rand: mrand.Int64N, Now: now,
+		NeverBootstrap: cfg.NeverBootstrap, Membership: &core.Membership{KickAfter: cfg.KickAfter, MaxVoters: cfg.MaxNodes}, Timing: n.tm, Hook: opt.Hook, Rand: mrand.Int64N, Now: now,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("election core: %w", err)

@@ -71,6 +71,8 @@ type adminNode struct{ to chan string }
 
 func (n adminNode) Status() wire.Status { return testStatus }
 
+func (n adminNode) MemberChange(context.Context, string, string) error { return nil }
+
 func (n adminNode) LeaderTransfer(_ context.Context, to string) error {
 	if to == "node9" {
 		return &wire.Error{Status: http.StatusUnprocessableEntity, Code: wire.CodeRejected, Message: "node9 is no voter"}

@@ -58,6 +58,7 @@ func NewAdmin(dataDir string, backend AdminBackend, log zerolog.Logger) *Admin {
 		{http.MethodGet, "/leader", nil, a.getLeader},
 		{http.MethodPost, "/leader/transfer", one, a.postTransfer},
 		{http.MethodGet, "/members", nil, a.getMembers},
+		{http.MethodPost, "/members", one, a.postMembers},
 		{http.MethodGet, "/status", nil, a.getStatus},
 	})
 	a.http = &http.Server{
@@ -240,17 +241,60 @@ func (a *Admin) getStatus(w http.ResponseWriter, _ *http.Request) error {
 	return nil
 }
 
+// readBody reads a request whose answer may take long.
+func (a *Admin) readBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
+	body, err := io.ReadAll(io.LimitReader(r.Body, adminBodyBytes+1))
+	if err != nil {
+		return nil, Malformed("the request's body is not whole")
+	}
+	if len(body) > adminBodyBytes {
+		return nil, TooLarge(adminBodyBytes)
+	}
+	a.router.readDeadline(w, time.Time{})
+	return body, nil
+}
+
+// postMembers answers POST /members with the members after the change, as this node knows them.
+func (a *Admin) postMembers(w http.ResponseWriter, r *http.Request) error {
+	body, err := a.readBody(w, r)
+	if err != nil {
+		return err
+	}
+	fields, err := decodeTexts(body, "op", "id")
+	if err != nil {
+		return err
+	}
+	op, id := "", a.backend.Status().ID
+	if fields["op"] != nil {
+		op = *fields["op"]
+	}
+	if fields["id"] != nil && *fields["id"] != "" {
+		id = *fields["id"]
+	}
+	switch op {
+	case wire.MemberAdd, wire.MemberRemove, wire.MemberPromote:
+	default:
+		return Malformed(fmt.Sprintf("op is %q: must be add, remove or promote", op))
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), adminTransferTime)
+	defer cancel()
+	if err := a.backend.MemberChange(ctx, op, id); err != nil {
+		if errors.Is(err, context.DeadlineExceeded) && r.Context().Err() == nil {
+			return unavailable("not done within " + adminTransferTime.String() + "; it may still come about")
+		}
+		return err
+	}
+	a.log.Info().Str("op", op).Str("member", id).Msg("membership changed on request")
+	return a.getMembers(w, r)
+}
+
 // postTransfer answers POST /leader/transfer with the leader after the transfer. An empty body is as good as an empty
 // "to".
 func (a *Admin) postTransfer(w http.ResponseWriter, r *http.Request) error {
-	body, err := io.ReadAll(io.LimitReader(r.Body, adminBodyBytes+1))
+	body, err := a.readBody(w, r)
 	if err != nil {
-		return Malformed("the request's body is not whole")
+		return err
 	}
-	if len(body) > adminBodyBytes {
-		return TooLarge(adminBodyBytes)
-	}
-	a.router.readDeadline(w, time.Time{})
 	to := ""
 	if len(body) > 0 {
 		fields, err := decodeTexts(body, "to")

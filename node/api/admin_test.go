@@ -83,6 +83,17 @@ func TestAdmin(t *testing.T) {
 	give = context.DeadlineExceeded
 	wantError(t, "too slow", admin(t, dir, "POST", "/leader/transfer", ``), 503, "unavailable")
 	wantError(t, "path", admin(t, dir, "GET", "/v1/status", ""), 404, "not_found")
+	if a := admin(t, dir, "POST", "/members", `{"op":"remove","id":"node3"}`); a.status != 200 || !strings.Contains(a.body, `"members"`) {
+		t.Errorf("remove: %d %s", a.status, a.body)
+	}
+	if a := admin(t, dir, "POST", "/members", `{"op":"remove"}`); a.status != 200 {
+		t.Errorf("leave: %d %s", a.status, a.body)
+	}
+	if len(b.changes) != 2 || b.changes[0] != "remove node3" || b.changes[1] != "remove "+b.Status().ID {
+		t.Errorf("changes %q", b.changes)
+	}
+	wantError(t, "stranger", admin(t, dir, "POST", "/members", `{"op":"promote","id":"stranger"}`), 422, "rejected")
+	wantError(t, "op", admin(t, dir, "POST", "/members", `{"op":"explode","id":"node3"}`), 400, "malformed")
 	wantError(t, "method", admin(t, dir, "GET", "/leader/transfer", ""), 405, "method_not_allowed")
 }
 

@@ -73,4 +73,8 @@ type AdminBackend interface {
 	// LeaderTransfer hands leadership to the voter named to, or to the best one when to is empty, wherever the leader
 	// is, and returns when another node leads. An [*Error] says why it cannot be.
 	LeaderTransfer(ctx context.Context, to string) error
+	// MemberChange makes one change of membership, wherever the leader is, and returns when a majority has it: op is
+	// [wire.MemberAdd], [wire.MemberRemove] or [wire.MemberPromote]. A leader that is to be removed hands over first. An
+	// [*Error] says why it cannot be.
+	MemberChange(ctx context.Context, op, id string) error
 }

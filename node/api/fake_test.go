@@ -37,6 +37,7 @@ type backend struct {
 	final       func(context.Context, block.Height) (block.Final, error)
 	ready       error
 	leading     bool
+	changes     []string
 	transfer    func(context.Context, string) error
 
 	mu     sync.Mutex
@@ -174,6 +175,14 @@ func (b *backend) Gatherer() prometheus.Gatherer {
 	c := prometheus.NewCounter(prometheus.CounterOpts{Name: "baton_test_total", Help: "From the backend."})
 	r.MustRegister(c)
 	return r
+}
+
+func (b *backend) MemberChange(_ context.Context, op, id string) error {
+	if id == "stranger" {
+		return api.Rejected("no such member")
+	}
+	b.changes = append(b.changes, op+" "+id)
+	return nil
 }
 
 func (b *backend) LeaderTransfer(ctx context.Context, to string) error { return b.transfer(ctx, to) }

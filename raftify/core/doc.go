@@ -59,14 +59,14 @@
 // next one, in which at most one voter differs, once a majority has acknowledged the present one in this very term and,
 // as the application says, holds what is committed (R14). It is sent when it is durable at the leader.
 //
-//	            asked to join,          level for a while (R17),
-//	            said the token back     or Reconfigure
-//	 stranger --------------> learner ---------------> voter
-//	    ^                      |   ^                     |
-//	    |  Reconfigure         |   | silent to everybody |
-//	    +----------------------+   | for KickAfter (R16) |
-//	    ^                          +---------------------+
-//	    +------------------------------------------------+  Reconfigure, or its disk is new
+//	           asked to join,          level for a while (R17),
+//	           said the token back     or Reconfigure
+//	stranger --------------> learner ---------------> voter
+//	   ^                      |   ^                     |
+//	   |  Reconfigure         |   | silent to everybody |
+//	   +----------------------+   | for KickAfter (R16) |
+//	   ^                          +---------------------+
+//	   +------------------------------------------------+  Reconfigure, or its disk is new
 //
 // With Options.Membership the leader takes the automatic steps by itself, one at a time. Who has no configuration, or is
 // no voter and hears no leader, asks all it knows to join; the leader's answer holds a token, so that a request that was

@@ -27,6 +27,7 @@ func (c *Core) step(now Instant, m Message) error {
 		return c.stepJoin(now, m)
 	case MsgJoinResp:
 		return c.stepJoinResp(now, m)
+	default:
 	}
 	if err := c.judge(now, m.Header, m.Cfg, m.Type != MsgTerm); err != nil {
 		return err

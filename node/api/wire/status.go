@@ -71,6 +71,20 @@ type Members struct {
 	Quorum        int      `json:"quorum"`
 }
 
+// What a MemberRequest may ask for.
+const (
+	MemberAdd     = "add"     // let a configured peer come back that was removed
+	MemberRemove  = "remove"  // take a member out, at once
+	MemberPromote = "promote" // make a learner that has caught up a voter
+)
+
+// MemberRequest is the body of the admin socket's POST /members.
+type MemberRequest struct {
+	Op string `json:"op"`
+	// ID is the member; empty means the node that is asked.
+	ID string `json:"id"`
+}
+
 // TransferRequest is the body of the admin socket's POST /leader/transfer.
 type TransferRequest struct {
 	// To is the id of the node that is to lead; empty lets the leader choose the best one.
