@@ -347,6 +347,13 @@ func (n *Node) electionEvent(e core.Event) {
 	case core.EventBootstrapped:
 		n.mark()
 		log.Info().Uint64("config", e.Cfg.Ver).Msg("first configuration of the cluster adopted")
+	case core.EventJoined:
+		n.mark()
+		log.Info().Uint64("config", e.Cfg.Ver).Msg("joined the cluster as a learner")
+	case core.EventReconfigured:
+		log.Warn().Uint64("config", e.Cfg.Ver).Str("member", string(e.Peer)).Str("change", e.Detail).Msg("membership changed by this leader")
+	case core.EventJoinRefused:
+		log.Debug().Str("member", string(e.Peer)).Str("why", e.Detail).Msg("request to join refused") // raftify warns, now and then
 	case core.EventAlarm:
 		n.metrics.alarms.Inc()
 		log.Error().Msg(e.Detail)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"path/filepath"
+	"sync"
 	"testing"
 
 	"github.com/rs/zerolog"
@@ -41,6 +42,8 @@ type gossipCluster struct {
 	ids   []core.NodeID
 	nodes map[core.NodeID]*Node
 	store map[core.NodeID]*FileStore
+	// hears, when not nil, is called with each message that a node's gossip lets through; any goroutine may call it.
+	hears func(at core.NodeID, m core.Message)
 }
 
 func newGossipCluster(t *testing.T) *gossipCluster {
@@ -79,10 +82,20 @@ func (g *gossipCluster) start(id core.NodeID, cfg Config) *Node {
 		g.t.Fatal(err)
 	}
 	g.store[id] = store
-	n, err := New(Options{
+	var n *Node
+	opt := Options{
 		Config: cfg, Store: store,
 		Logger: zerolog.New(zerolog.NewTestWriter(g.t)).With().Str("node", string(id)).Logger(),
-	})
+	}
+	if g.hears != nil {
+		opt.Transport = func(deliver func(core.Message)) (Transport, error) {
+			return openGossip(&n.cfg, func(m core.Message) {
+				g.hears(id, m)
+				deliver(m)
+			}, &n.count, n.log)
+		}
+	}
+	n, err = New(opt)
 	if err != nil {
 		g.t.Fatal(err)
 	}
@@ -195,9 +208,22 @@ func TestGossipClusterKillAndRestart(t *testing.T) {
 	}
 }
 
-// With another key nothing is heard: the smallest id, which alone may propose the cluster, talks to deaf ears.
+// With another key nothing is heard, in either direction: the smallest id, which alone may propose the cluster, talks to
+// deaf ears, and hears nothing of what b and c say.
 func TestGossipWrongKey(t *testing.T) {
 	g := newGossipCluster(t)
+	var mu sync.Mutex
+	heard := map[[2]core.NodeID]int{} // from, at
+	g.hears = func(at core.NodeID, m core.Message) {
+		mu.Lock()
+		defer mu.Unlock()
+		heard[[2]core.NodeID{m.From, at}]++
+	}
+	count := func(from, at core.NodeID) int {
+		mu.Lock()
+		defer mu.Unlock()
+		return heard[[2]core.NodeID{from, at}]
+	}
 	stranger := g.config("a")
 	stranger.Encrypt = bytes.Repeat([]byte{8}, 32)
 	for _, id := range []core.NodeID{"b", "c"} {
@@ -208,11 +234,13 @@ func TestGossipWrongKey(t *testing.T) {
 	eventually(t, "b and c see each other", func() bool {
 		return g.nodes["b"].transport.(Liveness).Alive("c") && g.nodes["c"].transport.(Liveness).Alive("b")
 	})
+	eventually(t, "b and c ask each other for a cluster", func() bool { return count("b", "c") > 0 && count("c", "b") > 0 })
 	for _, id := range []core.NodeID{"b", "c"} {
-		// b and c ask everybody whether there is a cluster to join: each hears half of what the other says.
-		other := map[core.NodeID]core.NodeID{"b": "c", "c": "b"}[id]
-		if s := g.nodes[id].Stats(); s.Received > g.nodes[other].Stats().Sent/2+1 {
-			t.Errorf("%s heard the stranger: %+v", id, s)
+		if n := count("a", id); n != 0 {
+			t.Errorf("%s heard the stranger %d times", id, n)
+		}
+		if n := count(id, "a"); n != 0 {
+			t.Errorf("the stranger heard %s %d times", id, n)
 		}
 		if g.nodes[id].transport.(Liveness).Alive("a") {
 			t.Errorf("%s counts the stranger as alive", id)
@@ -221,10 +249,18 @@ func TestGossipWrongKey(t *testing.T) {
 			t.Errorf("%s got a configuration: %+v", id, s)
 		}
 	}
+	if n := a.Stats().Received; n != 0 {
+		t.Errorf("the stranger received %d messages", n)
+	}
 	// The same node with the right key is heard.
 	g.kill("a")
 	g.start("a", g.config("a"))
 	g.leader()
+	for _, id := range []core.NodeID{"b", "c"} {
+		if count("a", id) == 0 || count(id, "a") == 0 {
+			t.Errorf("%s and a: the count sees nothing where there is something", id)
+		}
+	}
 }
 
 // Long messages take TCP; bytes that are no message are counted and dropped.

@@ -72,6 +72,7 @@ type ackState struct {
 	sent      Instant // send time of the newest acknowledged heartbeat
 	seq       uint64
 	cfgKey    CfgKey
+	listens   bool // reachable says whom it hears; otherwise it does not know
 	reachable []NodeID
 }
 

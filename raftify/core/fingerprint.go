@@ -279,6 +279,7 @@ func (f printer) lead(c *Core) {
 		f.num(a.seq)
 		f.key(a.cfgKey)
 		f.leader(a.sent)
+		f.flag(a.listens)
 		f.ids(a.reachable)
 	}
 	f.num(uint64(len(c.rounds)))

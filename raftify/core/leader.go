@@ -68,7 +68,9 @@ func (c *Core) stepHBAck(m Message) {
 	if a.ever && m.Seq <= a.seq {
 		return
 	}
-	c.acks[m.From] = ackState{ever: true, sent: c.sent[m.Seq-c.sent[0].seq].at, seq: m.Seq, cfgKey: m.CfgKey, reachable: m.Reachable}
+	c.acks[m.From] = ackState{
+		ever: true, sent: c.sent[m.Seq-c.sent[0].seq].at, seq: m.Seq, cfgKey: m.CfgKey, listens: m.OK, reachable: m.Reachable,
+	}
 	c.finishRounds()
 }
 

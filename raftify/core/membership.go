@@ -146,16 +146,19 @@ func (c *Core) noteMembers(now Instant) {
 	}
 }
 
-// reachable lists the members that this node heard within KickAfter. Without KickAfter it does not listen, and lists
-// all, which kicks nobody.
-func (c *Core) reachable(now Instant) []NodeID {
+// reachable lists the members that this node heard within KickAfter; false when it does not listen, so that its list says
+// nothing. A node of a version that knows no such list says false as well, and whoever answers so kicks nobody.
+func (c *Core) reachable(now Instant) ([]NodeID, bool) {
+	if k := c.opt.Membership; k == nil || k.KickAfter <= 0 {
+		return nil, false
+	}
 	var out []NodeID
 	for _, m := range c.hs.Cfg.Members {
 		if m.ID != c.hs.ID && !c.silentHere(now, m.ID) {
 			out = append(out, m.ID)
 		}
 	}
-	return out
+	return out, true
 }
 
 func (c *Core) silentHere(now Instant, id NodeID) bool {
@@ -540,10 +543,13 @@ func (c *Core) toKick(now Instant) NodeID {
 	})
 }
 
-// listed reports whether a voter that answers can reach id.
+// listed reports whether a voter that answers can reach id, or does not say whom it reaches.
 func (c *Core) listed(now Instant, id NodeID) bool {
 	for _, v := range c.hs.Cfg.Voters() {
-		if v != id && v != c.hs.ID && c.fresh(now, v) && slices.Contains(c.acks[v].reachable, id) {
+		if v == id || v == c.hs.ID || !c.fresh(now, v) {
+			continue
+		}
+		if a := c.acks[v]; !a.listens || slices.Contains(a.reachable, id) {
 			return true
 		}
 	}

@@ -256,7 +256,9 @@ func (c *Core) stepHB(now Instant, m Message) error {
 	}
 	// The answer asserts term, vote and the configuration that is durable now. It does not wait for one that was adopted
 	// a moment ago: every takeover makes a new one, and a leader whose followers have slow disks would lose its quorum.
-	c.sendAfter(c.needVote(), m.From, Message{Type: MsgHBAck, Seq: m.Seq, CfgKey: c.dcfg.Key, Reachable: c.reachable(now)}, false)
+	ack := Message{Type: MsgHBAck, Seq: m.Seq, CfgKey: c.dcfg.Key}
+	ack.Reachable, ack.OK = c.reachable(now)
+	c.sendAfter(c.needVote(), m.From, ack, false)
 	return nil
 }
 

@@ -238,7 +238,7 @@ type Header struct {
 //
 //	PreVote      NextTerm, Cfg             VoteResp  OK, Attachment (the application's report)
 //	PreVoteResp  NextTerm, OK              HB        Seq, Cfg, Attachment
-//	Vote         Cfg, TransferOf           HBAck     Seq, CfgKey, Reachable
+//	Vote         Cfg, TransferOf           HBAck     Seq, CfgKey, OK (Reachable is meant), Reachable
 //	TimeoutNow   -      Term  -            BootInfo  Addr
 //	BootPropose  Cfg                       BootPromise Promise
 //	Join         Addr, Seq (token)         JoinResp  Cfg, Seq (token)
