@@ -12,7 +12,7 @@
 //
 // # One queue, one fsync for all that waits
 //
-//	Enqueue ──> queue ──> writer: all that is queued, up to 8 MiB,  ──> one Pebble batch ──> committer: write, fsync
+//	Enqueue ──> queue ──> writer: all that is queued, up to 8 MiB,  ──> one Pebble batch ──> Pebble's log: write, fsync
 //	(any goroutine)       checked against the state so far                                        │
 //	                      publish state, done callbacks in order  <───────────────────────────────┘
 //
@@ -65,7 +65,8 @@
 // Below Pebble lies a file system (failstop.go) that stops for good at the first error of a write, sync, create, rename
 // or close: it reports the error and never answers. Pebble would retry some of these, and would end the process for
 // others; so it can do neither. [Options].Fatal is called once, every batch not yet acknowledged and every later one gets
-// [ErrFailed], reading goes on. The folder stays locked until the process ends, which is what its owner should see to.
+// [ErrFailed], from a goroutine that takes the place of the writer, whom a failed file system keeps. Reading goes on. The
+// folder stays locked until the process ends, which is what its owner should see to.
 //
 // A panic with "invariant broken" means that our own code asked for something that PROTOCOL.md forbids, such as a cut
 // below the commit. It is raised in the writer before anything of the group is written.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2"
 
@@ -32,6 +33,8 @@ type group struct {
 	appended map[block.Height]*block.Block // not in the database yet
 	sync     bool
 	batches  int
+	bytes    int           // in the log
+	waited   time.Duration // for the fsync
 }
 
 func (s *Store) newGroup() *group {

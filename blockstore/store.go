@@ -50,9 +50,11 @@ type Store struct {
 	overdue bool          // a timer runs that wakes the writer for what can wait
 	wake    chan struct{} // holds one token when there is something for the writer
 
-	commits    chan *group   // writer -> committer
-	results    chan error    // committer -> writer
-	writerDone chan struct{} // closed when the writer has ended
+	// pen is held by whoever writes and answers: the writer, or after a failure what relieved it.
+	pen        sync.Mutex
+	hand       []item        // taken from the queue and not answered; guarded by pen
+	relieved   bool          // the writer's work is over, its hand taken; guarded by pen
+	writerDone chan struct{} // closed when all is written and answered
 
 	failOnce sync.Once
 	failErr  error         // set before failed is closed
@@ -79,8 +81,6 @@ func Open(o Options) (*Store, error) {
 		opts:       o,
 		recent:     newRecent(o.CacheBytes / 2),
 		wake:       make(chan struct{}, 1),
-		commits:    make(chan *group),
-		results:    make(chan error, 1),
 		writerDone: make(chan struct{}),
 		failed:     make(chan struct{}),
 	}
@@ -93,7 +93,7 @@ func Open(o Options) (*Store, error) {
 		return nil, fmt.Errorf("open store %s: %w", o.Dir, err)
 	}
 	go s.write()
-	go s.commitGroups()
+	go s.relieve()
 	return s, nil
 }
 
@@ -191,8 +191,8 @@ func syncFolder(fs vfs.FS, dir string) error {
 	return errors.Join(f.Sync(), f.Close())
 }
 
-// Enqueue hands a batch to the writer, in order, and returns at once. done, which may be nil, is called from the writer
-// in the order of the batches: with nil after the fsync that covers the batch (or, with NoSync, after it was applied),
+// Enqueue hands a batch to the writer, in order, and returns at once. done, which may be nil, is called in the order
+// of the batches, one at a time: with nil after the fsync that covers the batch (or, with NoSync, after it was applied),
 // with [ErrFailed] from the first failure on. It should return soon, and may call Enqueue. The caller bounds what it
 // has in flight.
 func (s *Store) Enqueue(b Batch, done func(error)) {

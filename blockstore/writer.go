@@ -10,94 +10,153 @@ import (
 // Pebble's threshold for large batches, unless a single batch is over it.
 const maxGroupBytes = 8 << 20
 
-// write is the writer goroutine: it takes all that is queued, makes groups of it, has each committed with at most one
-// fsync, publishes the result and answers, all in order.
+// write is the writer goroutine: it takes all that is queued, makes groups of it, commits each with at most one fsync,
+// publishes the result and answers, all in order. It holds the pen but while it waits for work and for the disk.
 func (s *Store) write() {
-	defer close(s.writerDone)
-	defer close(s.commits)
-	for range s.wake {
-		s.mu.Lock()
-		items, closing := s.queue, s.closing
-		s.queue = nil
-		s.mu.Unlock()
-		for len(items) > 0 {
-			items = items[s.writeGroup(items):]
+	for {
+		select {
+		case <-s.wake:
+		case <-s.writerDone:
+			return
 		}
-		if closing { // nothing is queued after that
+		if !s.writeTurn() {
 			return
 		}
 	}
 }
 
-// writeGroup writes and answers as many items from the front as one group takes, and returns their number.
-func (s *Store) writeGroup(items []item) int {
-	n, err := 0, s.failure()
-	if err != nil {
-		n = len(items)
-	} else {
-		g := s.newGroup()
-		for n < len(items) && (n == 0 || g.pb.Len() < maxGroupBytes) && err == nil {
-			err = g.add(items[n].batch)
-			n++
-		}
-		if err != nil {
-			s.fail(err)
-			err = s.failure()
-		} else {
-			err = s.commit(g)
+// writeTurn writes and answers what is queued. False: that was the last, or the writer was relieved.
+func (s *Store) writeTurn() bool {
+	s.pen.Lock()
+	defer s.pen.Unlock()
+	if s.relieved {
+		s.wakeWriter() // it was meant for the successor
+		return false
+	}
+	closing := s.take()
+	for len(s.hand) > 0 {
+		if !s.writeGroup() {
+			return false
 		}
 	}
-	for _, it := range items[:n] {
-		it.done(err)
+	if closing { // nothing is queued after that
+		close(s.writerDone)
 	}
-	return n
+	return !closing
 }
 
-// commit has a group committed and publishes it. A commit that hangs in a failed file system is given up.
-func (s *Store) commit(g *group) error {
-	if g.sync && g.pb.Empty() { // a barrier: Pebble would not sync for it
-		if err := g.pb.LogData([]byte("sync"), nil); err != nil {
-			s.fail(err)
-			return s.failure()
+// relieve takes the writer's place at the first failure, since a failed file system never lets go of whoever waits for
+// it: what the writer holds and all that comes later is answered with the failure.
+func (s *Store) relieve() {
+	select {
+	case <-s.failed:
+	case <-s.writerDone:
+		return
+	}
+	for s.answerFailed() {
+		select {
+		case <-s.wake:
+		case <-s.writerDone: // closed by the writer, before it could be relieved
+			return
 		}
 	}
-	bytes := g.pb.Len()
-	s.commits <- g
-	select {
-	case err := <-s.results:
-		if err != nil {
-			s.fail(err)
+}
+
+// answerFailed answers all that there is with the failure. False: the store is being closed and nothing more comes.
+func (s *Store) answerFailed() bool {
+	s.pen.Lock()
+	defer s.pen.Unlock()
+	if !s.relieved {
+		select {
+		case <-s.writerDone:
+			return false
+		default:
 		}
-	case <-s.failed:
+		s.relieved = true
+	}
+	closing := s.take()
+	for _, it := range s.hand {
+		it.done(s.failErr)
+	}
+	s.hand = nil
+	if closing {
+		close(s.writerDone)
+	}
+	return !closing
+}
+
+// take moves what is queued into the hand of whoever holds the pen, and reports whether the store is being closed.
+func (s *Store) take() (closing bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.hand = append(s.hand, s.queue...)
+	s.queue = nil
+	return s.closing
+}
+
+// writeGroup writes and answers as many items from the front of the hand as one group takes. False: the writer was
+// relieved meanwhile, the hand is no longer its own.
+func (s *Store) writeGroup() bool {
+	n, err := 0, s.failure()
+	if err != nil {
+		n = len(s.hand)
+	} else {
+		g := s.newGroup()
+		for n < len(s.hand) && (n == 0 || g.pb.Len() < maxGroupBytes) && err == nil {
+			err = g.add(s.hand[n].batch)
+			n++
+		}
+		if err == nil {
+			s.pen.Unlock()
+			err = s.commit(g)
+			s.pen.Lock()
+			if s.relieved {
+				return false
+			}
+		}
+		if err = s.settle(g, err); err == nil {
+			s.recent.update(g.cut, g.oldTip, g.blocks())
+			s.state.Store(&g.st)
+		}
+	}
+	done := s.hand[:n]
+	s.hand = s.hand[n:]
+	for _, it := range done {
+		it.done(err)
+	}
+	return true
+}
+
+// settle ends a group that was committed, or was not because of err, and returns the store's failure if there is one.
+func (s *Store) settle(g *group, err error) error {
+	if err != nil {
+		s.fail(err)
 	}
 	// Pebble reports some errors to its logger only, which has them recorded as a failure.
 	if err := s.failure(); err != nil {
 		return err
 	}
-	s.stats.record(g, bytes, g.pb.CommitStats().CommitWaitDuration)
+	s.stats.record(g, g.bytes, g.waited)
 	if err := g.pb.Close(); err != nil {
 		s.fail(err)
-		return s.failure()
 	}
-	s.recent.update(g.cut, g.oldTip, g.blocks())
-	s.state.Store(&g.st)
-	return nil
+	return s.failure()
 }
 
-// commitGroups is the committer goroutine. It is apart from the writer because a failed file system never lets go of
-// it; the writer must still answer then.
-func (s *Store) commitGroups() {
-	for g := range s.commits {
-		s.results <- s.apply(g)
-	}
-}
-
-func (s *Store) apply(g *group) (err error) {
+// commit hands a group to Pebble and waits until it is applied and, if it has to be, synced; in a failed file system
+// for ever.
+func (s *Store) commit(g *group) (err error) {
 	defer func() {
 		if r := recover(); r != nil { // Pebble panics when its log cannot take a record
 			err = fmt.Errorf("commit: %v", r)
 		}
 	}()
+	if g.sync && g.pb.Empty() { // a barrier: Pebble would not sync for it
+		if err := g.pb.LogData([]byte("sync"), nil); err != nil {
+			return fmt.Errorf("commit: %w", err)
+		}
+	}
+	g.bytes = g.pb.Len()
 	if g.pb.Empty() {
 		return nil
 	}
@@ -108,5 +167,6 @@ func (s *Store) apply(g *group) (err error) {
 	if err := s.db.Apply(g.pb, opts); err != nil {
 		return fmt.Errorf("commit: %w", err)
 	}
+	g.waited = g.pb.CommitStats().CommitWaitDuration
 	return nil
 }
