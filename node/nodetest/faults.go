@@ -98,16 +98,18 @@ const (
 	faultEnd
 )
 
-// Faults of runs whose members change.
+// Faults of runs whose members change, and of others that only some runs have.
 const (
 	faultWipe fault = faultEnd + iota
 	faultMember
+	faultKill // of runs with supervisors
+	faultNotice
 )
 
 var faultNames = [...]string{
 	"crash", "pause", "machine sleeps", "split", "one-way cut", "bridge", "star", "isolated node", "mute node", "deaf node",
 	"wall clock steps", "slow disk", "hung disk", "fsync error", "wrong state root", "transfer", "link made anew",
-	"lost disk", "change of members",
+	"lost disk", "change of members", "killed process", "stray death notice",
 }
 
 // nemesis applies faults until the end of the chaos.
@@ -136,7 +138,7 @@ func (s *sim) apply(f fault) {
 	d := s.jitter(s.set.length)
 	s.tracef("FAULT %s at %s for %v", faultNames[f], n.id, time.Duration(d))
 	switch f {
-	case faultCrash:
+	case faultCrash, faultKill:
 		k := len(n.disk.queue) + len(n.disk.loose)
 		switch s.rng.IntN(3) {
 		case 0:
@@ -144,8 +146,14 @@ func (s *sim) apply(f fault) {
 		case 1:
 			k = s.rng.IntN(k + 1)
 		}
-		n.stop(k)
+		if f == faultKill {
+			n.kill(k)
+		} else {
+			n.stop(k)
+		}
 		s.after(d, n.revive)
+	case faultNotice:
+		s.strayNotice(n)
 	case faultPause, faultSleep:
 		gen := n.gen
 		n.pause(f == faultSleep)

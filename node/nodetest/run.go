@@ -53,6 +53,7 @@ func Run(seed uint64, opt Options) Result {
 	s := newSim(seed, opt)
 	s.draw()
 	s.drawMembers(seed)
+	s.drawDeaths(seed)
 	if set := s.set; set.members == nil {
 		s.tracef("seed %d: %+v", seed, set)
 	} else {

@@ -33,9 +33,10 @@ type sim struct {
 	cluster core.ClusterID
 	count   counters
 	set     settings
-	broken  string  // first violation
-	flawed  *node   // whose executor may be damaged
-	serving []*node // nodes that clients turn to, nil: all
+	deaths  []core.Death // all that supervisors ever said
+	broken  string       // first violation
+	flawed  *node        // whose executor may be damaged
+	serving []*node      // nodes that clients turn to, nil: all
 }
 
 func newSim(seed uint64, opt Options) *sim {

@@ -107,6 +107,10 @@ type Core struct {
 	role       Role
 	leader     NodeID
 	contact    Instant // last_contact
+	trust      start   // of whom it was a heartbeat; zero: of a leader before the start of this node, whoever that was
+	free       bool    // that leader has ended, or leases do not matter and it is suspected: no stickiness
+	notice     *Death  // why free, if it can be proved to others
+	dead       map[NodeID]gone
 	timer      timer
 	stayOut    timer
 	fail       int // failures since the last commit: doubles limits
@@ -288,6 +292,9 @@ func (c *Core) sticky(now Instant) bool {
 	if c.role == RoleLeader {
 		return !c.lostQuorum(now)
 	}
+	if c.free {
+		return false
+	}
 	return now.SinceMin(c.contact) < c.tm.MinElection
 }
 
@@ -321,6 +328,7 @@ func (c *Core) Tick(now Instant) {
 		if c.selfVoter() && now.SinceMin(c.timer.start) >= c.timer.after+c.hook.CampaignDelay() && c.stayOut.expired(now) {
 			c.preCampaign(now)
 		}
+		c.hasten(now)
 	case RoleLearner:
 	}
 	c.boot.tick(c, now)
@@ -329,14 +337,8 @@ func (c *Core) Tick(now Instant) {
 }
 
 // Poke lets the core look at what the hook wants after the owner stepped the application by itself.
-func (c *Core) Poke(now Instant) { c.drain(now) }
-
-// Suspect says that the leader's host refused a connection just now: the pre-vote starts at once instead of at the
-// end of the timeout. It lifts nobody's stickiness, not even this node's own (PROTOCOL R23b).
-func (c *Core) Suspect(now Instant, id NodeID) {
-	if c.role == RoleFollower && id == c.leader && id != "" && c.selfVoter() && c.stayOut.expired(now) {
-		c.preCampaign(now)
-	}
+func (c *Core) Poke(now Instant) {
+	c.hasten(now)
 	c.drain(now)
 }
 

@@ -38,15 +38,29 @@
 // Sticky (R4) is a node that heard its leader, or started, less than MinElection ago, and a leader whose quorum is
 // fresh. It refuses pre-votes and votes of others than its leader, also its own, except in a handover (transfer_of).
 //
+// # Fast suspicion
+//
+// A Death says that one start of a node has ended for good, which whoever saw its process exit knows (R23a). It is true
+// for ever, so copies that come late or again do no harm. Who keeps faith with that very start keeps it no longer: a dead
+// process uses no lease. Later messages of it are ignored. Those who may stand do so in the order of their ids, a quarter
+// of a heartbeat apart, the first at once, and one that is behind after all others. Requests for votes carry the notice,
+// so that one node that has it is enough. It frees neither a node that has just started, which may have acknowledged a
+// leader that it forgot, nor one that heard a later start. A leader that hears of its own death steps down.
+//
+// Suspect tells that the leader's host refused a connection (R23b). That looks the same when a firewall rejects, so it
+// starts the pre-vote early and no more, unless Timing.NoLease says that there is no lease to break.
+//
 // # Messages
 //
 //	PreVote      NextTerm, Cfg, Seq     could I win? Answered at once; Seq is the round, which lasts MinElection
 //	PreVoteResp  NextTerm, Seq, OK
-//	Vote         Cfg, TransferOf        resent each heartbeat while the candidacy lasts
+//	             Dead                   and why the receiver need not keep faith with the leader either
+//	Vote         Cfg, TransferOf, Dead  resent each heartbeat while the candidacy lasts
 //	VoteResp     OK, Attachment         the application's report, read when the promise is durable (R1)
 //	HB           Seq, Cfg, Attachment   with the configuration that is durable at the leader
 //	HBAck        Seq, CfgKey            asserts term, vote and the durable configuration; waits only for the first two
 //	TimeoutNow   -                      stand at once for the next term (R22)
+//	Death        Dead                   a start has ended: from anybody, at any time
 //	Term         Cfg                    the answer to lower terms and to strangers: my term and configuration (R2, R3)
 //	BootProbe, BootInfo, BootPropose, BootPromise   the first configuration (R26)
 //
@@ -90,7 +104,9 @@
 //     before it sends TimeoutNow;
 //   - reads the clocks for a Step after it received the message, and for a Tick before it sends: a follower's faith must
 //     not begin before the heartbeat was sent;
-//   - calls Tick at least each quarter of a heartbeat.
+//   - calls Tick at least each quarter of a heartbeat;
+//   - takes Dead out of a message, or drops a Death, unless its signature proves that the node itself wrote it for that
+//     start; and has it told only by whoever saw that very process exit.
 //
 // # Faults that it stands
 //
@@ -111,7 +127,7 @@
 //
 // # Limits
 //
-// Death notices (R23a) are not part of it. During bootstrap, a lost disk of the smallest id
+// During bootstrap, a lost disk of the smallest id
 // after some have adopted version 1 needs an operator. Two candidates in a term can still split the votes; limits that
 // double and random timeouts end that.
 //

@@ -23,6 +23,8 @@ const (
 	EventReconfigured                      // this leader installed Cfg; Peer is who it is about, Detail the change
 	EventJoined                            // this node adopted its first configuration, as a learner
 	EventJoinRefused                       // Peer asked to join in vain; Detail says why
+	EventDied                              // start Seq of Peer has ended, as its supervisor says (PROTOCOL R23)
+	EventSuspected                         // the host of Peer, which leads, refuses connections (PROTOCOL R23)
 )
 
 var eventNames = [...]string{
@@ -31,6 +33,7 @@ var eventNames = [...]string{
 	EventVoteRefused: "vote_refused", EventAlarm: "alarm", EventRound: "round",
 	EventBootstrapped: "bootstrapped", EventTransfer: "transfer",
 	EventReconfigured: "reconfigured", EventJoined: "joined", EventJoinRefused: "join_refused",
+	EventDied: "died", EventSuspected: "suspected",
 }
 
 // String returns the event's name in logs.

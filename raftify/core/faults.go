@@ -32,5 +32,7 @@ const (
 	FaultPromoteBehind   Fault = "R17-level"          // a learner is promoted whatever it holds
 	FaultOldRights       Fault = "R3-inc"             // a node is known by its id, whatever its incarnation
 	FaultJudgeFirst      Fault = "R3-adopt"           // a configuration counts only from a member of the old one
+	FaultAnyBoot         Fault = "R23-boot"           // a death notice counts for every start of its node
+	FaultSuspectLifts    Fault = "R23-suspect"        // a refused connection ends stickiness, leases or not
 	FaultNoVotePersist   Fault = "R5-vote-not-stored" // the vote is not part of the durable state
 )

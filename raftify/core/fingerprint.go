@@ -51,6 +51,7 @@ func (c *Core) Fingerprint(now Instant) [16]byte {
 		f.num(s.boot, s.session, s.oldBoot, s.oldSession)
 	}
 	f.role(c)
+	f.deaths(c)
 	f.boot(&c.boot, c.hs.Cfg.Key.Ver > 0)
 	f.members(c)
 	var sum [16]byte
@@ -150,6 +151,34 @@ func (f printer) message(m Message) {
 	f.id(NodeID(m.Addr))
 	f.bytes(m.Promise[:])
 	f.bytes(m.Attachment)
+	f.death(m.Dead)
+}
+
+func (f printer) death(d *Death) {
+	f.flag(d != nil)
+	if d != nil {
+		f.id(d.ID)
+		f.bytes(d.Inc[:])
+		f.num(d.Boot, d.Session)
+		f.bytes(d.Sig)
+	}
+}
+
+// deaths writes what is known of starts that have ended.
+func (f printer) deaths(c *Core) {
+	f.id(c.trust.id)
+	f.bytes(c.trust.inc[:])
+	f.num(c.trust.boot, c.trust.session)
+	f.flag(c.free)
+	f.death(c.notice)
+	f.num(uint64(len(c.dead)))
+	for _, id := range sortedKeys(c.dead) {
+		g := c.dead[id]
+		f.id(id)
+		f.bytes(g.inc[:])
+		f.num(g.boot, g.session)
+		f.follower(g.at, c.tm.MinElection)
+	}
 }
 
 // role writes the volatile part. What belongs to another role than the present one is left out: it is set anew before

@@ -39,12 +39,13 @@ var notFingerprinted = map[string]string{
 	".mem.joins[].since.Real": "followers do not read the wall clock",
 	".mem.joins[].at.Real":    "followers do not read the wall clock",
 	".mem.level[].Real":       "followers do not read the wall clock",
+	".dead[].at.Real":         "followers do not read the wall clock",
 	".opt.Membership.Allowed": "read by New alone; lives on in mem",
 }
 
 // sharedByClones are never modified once they are in the core.
 var sharedByClones = []string{
-	".Members", ".Cfg.", ".Reachable", ".reachable", ".Attachment", ".opt.", ".votes", ".boot.members", ".boot.proposal", ".flt",
+	".Members", ".Cfg.", ".Reachable", ".reachable", ".Attachment", ".Dead", ".notice", ".opt.", ".votes", ".boot.members", ".boot.proposal", ".flt",
 }
 
 const sampleNow = int64(10 * time.Second)

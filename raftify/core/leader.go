@@ -119,7 +119,7 @@ func (c *Core) lostQuorum(now Instant) bool {
 
 // lease is R21. The value carries its own start; whoever uses it compares it with the clock.
 func (c *Core) lease() Lease {
-	if c.role != RoleLeader || c.taking || c.noLease && !c.broken(FaultResumeLease) {
+	if c.role != RoleLeader || c.taking || c.tm.NoLease || c.noLease && !c.broken(FaultResumeLease) {
 		return Lease{}
 	}
 	l := Lease{Valid: true, Term: c.hs.Term, Start: c.lastHB, D: c.tm.LeaseDuration()}

@@ -128,9 +128,14 @@ func (m *members) clone() members {
 	return d
 }
 
-// noteMembers keeps heard in step with the configuration. A member that is new to this node counts as just heard: what
+// noteMembers keeps dead and heard in step with the configuration. A member that is new to this node counts as just heard: what
 // was never listened for is not silent.
 func (c *Core) noteMembers(now Instant) {
+	for id, g := range c.dead {
+		if m, ok := c.hs.Cfg.Member(id); !ok || m.Inc != g.inc {
+			delete(c.dead, id)
+		}
+	}
 	if c.opt.Membership == nil {
 		return
 	}

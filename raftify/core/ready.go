@@ -195,6 +195,7 @@ func (c *Core) Clone(h Hook) *Core {
 	d.flt = c.flt.clone()
 	d.pending, d.held, d.out, d.events = slices.Clone(c.pending), slices.Clone(c.held), slices.Clone(c.out), slices.Clone(c.events)
 	d.seen, d.grants, d.votes, d.acks = maps.Clone(c.seen), maps.Clone(c.grants), maps.Clone(c.votes), maps.Clone(c.acks)
+	d.dead = maps.Clone(c.dead)
 	d.sent, d.rounds = slices.Clone(c.sent), slices.Clone(c.rounds)
 	if c.transfer != nil {
 		t := *c.transfer

@@ -27,10 +27,18 @@ func (c *Core) step(now Instant, m Message) error {
 		return c.stepJoin(now, m)
 	case MsgJoinResp:
 		return c.stepJoinResp(now, m)
+	case MsgDeath:
+		if m.Dead == nil {
+			return dropped("death notice of nobody")
+		}
+		return c.died(now, *m.Dead, true)
 	default:
 	}
 	if err := c.judge(now, m.Header, m.Cfg, m.Type != MsgTerm); err != nil {
 		return err
+	}
+	if m.Dead != nil {
+		_ = c.died(now, *m.Dead, false) // what it is worth is for the rest to judge
 	}
 	switch m.Type {
 	case MsgPreVote:
@@ -126,6 +134,9 @@ func (c *Core) judge(now Instant, h Header, cfg *Config, answer bool) error {
 			c.tellTerm(h.From)
 		}
 		return dropped("%s (incarnation %v) is no member", h.From, h.Inc)
+	}
+	if c.buried(now, h) {
+		return dropped("boot %d of %s has ended", h.Boot, h.From)
 	}
 	last := c.seen[h.From]
 	if last.inc != h.Inc {
@@ -248,7 +259,7 @@ func (c *Core) stepHB(now Instant, m Message) error {
 	if !c.acceptLeader(now, m.From) {
 		return dropped("another leader of term %d", m.Term)
 	}
-	c.contact = now
+	c.faithful(now, m.Header)
 	c.resetTimer(now)
 	c.hook.LeaderHeartbeat(now, m.From, m.Term, m.Attachment)
 	if m.Term != c.hs.Term {

@@ -15,6 +15,9 @@ type Timing struct {
 	Drift float64
 	// Epsilon is taken off each lease for clock reading granularity.
 	Epsilon time.Duration
+	// NoLease switches leases off: nobody ever holds one, and a leader whose host refuses connections may be replaced at
+	// once. What needs a lease must then ask for a heartbeat round instead.
+	NoLease bool
 	// MaxBackoff caps the limits that double at each failure.
 	MaxBackoff time.Duration
 }

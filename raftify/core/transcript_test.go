@@ -35,6 +35,7 @@ var update = flag.Bool("update", false, "rewrite the transcripts in testdata")
 //	nosync 2             writes are not synced from now on; fsync 2 syncs what there is; autosync 2 goes back
 //	pause 1, resume 1    a paused node does nothing
 //	transfer 1 [2], suspect 3 1, round 1
+//	death 3 1 [boot=1 session=9 inc=7]    3 is told that a start of 1, the present or last one if not said, has ended
 //	clock 1 boot+1s real-1h  steps clocks of a node; stop 1 mono stops one, start 1 mono starts it
 //	send 2->1 HBAck boot=1 session=9 term=3    a message of one's own making
 //	status [1], lease 1, backoff 1
@@ -161,7 +162,7 @@ func (w *world) command(args []string) {
 		w.links(args)
 	case "crash", "restart", "nosync", "fsync", "autosync", "pause", "resume", "clock", "stop", "start":
 		w.machine(args, w.node(args, arg(1)))
-	case "transfer", "suspect", "round", "send":
+	case "transfer", "suspect", "round", "send", "death":
 		w.act(args)
 	case "status", "lease", "backoff":
 		w.ask(args)
@@ -226,6 +227,9 @@ func show(m core.Message) string {
 	switch m.Type {
 	case core.MsgPreVote:
 		s += fmt.Sprintf(" next %d", m.NextTerm)
+		if m.Dead != nil {
+			s += fmt.Sprintf(" (%v has ended)", *m.Dead)
+		}
 	case core.MsgPreVoteResp:
 		s += fmt.Sprintf(" next %d ok %v", m.NextTerm, m.OK)
 	case core.MsgVote:
@@ -468,6 +472,8 @@ func (w *world) act(args []string) {
 		}
 	case "suspect":
 		n.c.Suspect(now, core.NodeID(args[2]))
+	case "death":
+		w.death(args, n)
 	case "round":
 		if seq, err := n.c.RequestRound(now); err != nil {
 			w.say("%s: %v", n.id, err)
@@ -476,6 +482,37 @@ func (w *world) act(args []string) {
 		}
 	}
 	w.drain(n)
+}
+
+// death delivers a death notice.
+func (w *world) death(args []string, dst *tnode) {
+	w.t.Helper()
+	src := w.node(args, args[2])
+	d := core.Death{ID: src.id, Inc: src.hs.Inc, Boot: src.hs.Boot, Session: src.opt.Session}
+	for _, a := range args[3:] {
+		name, val, _ := strings.Cut(a, "=")
+		v, err := strconv.ParseUint(val, 10, 64)
+		if err != nil {
+			w.fatal(args, err)
+		}
+		switch name {
+		case "boot":
+			d.Boot = v
+		case "session":
+			d.Session = v
+		case "inc":
+			d.Inc[0] = byte(v)
+		default:
+			w.fatal(args, "no field "+name)
+		}
+	}
+	m := core.Message{Type: core.MsgDeath, Header: core.Header{From: d.ID, To: dst.id}, Dead: &d}
+	if dst.id == d.ID {
+		m.From = "supervisor"
+	}
+	if err := dst.c.Step(dst.clock(w.now), m); err != nil {
+		w.say("%s: %v", dst.id, err)
+	}
 }
 
 // forge delivers a message of the script's own making.

@@ -206,6 +206,7 @@ const (
 	MsgJoinResp    // the configuration, and from the leader a token to say back
 	MsgPing        // are you there? between members that have no other reason to talk (PROTOCOL R16)
 	MsgPong
+	MsgDeath // a start of the sender has ended: from whoever saw it, so nothing but Dead counts (PROTOCOL R23)
 	msgEnd
 )
 
@@ -213,7 +214,7 @@ var msgNames = [...]string{
 	MsgPreVote: "PreVote", MsgPreVoteResp: "PreVoteResp", MsgVote: "Vote", MsgVoteResp: "VoteResp",
 	MsgHB: "HB", MsgHBAck: "HBAck", MsgTimeoutNow: "TimeoutNow", MsgTerm: "Term", MsgBootProbe: "BootProbe",
 	MsgBootInfo: "BootInfo", MsgBootPropose: "BootPropose", MsgBootPromise: "BootPromise",
-	MsgJoin: "Join", MsgJoinResp: "JoinResp", MsgPing: "Ping", MsgPong: "Pong",
+	MsgJoin: "Join", MsgJoinResp: "JoinResp", MsgPing: "Ping", MsgPong: "Pong", MsgDeath: "Death",
 }
 
 // String returns the message's name.
@@ -236,12 +237,13 @@ type Header struct {
 
 // Message is one message of the election layer. Which fields beyond the header count depends on Type:
 //
-//	PreVote      NextTerm, Cfg             VoteResp  OK, Attachment (the application's report)
+//	PreVote      NextTerm, Cfg, Dead       VoteResp  OK, Attachment (the application's report)
 //	PreVoteResp  NextTerm, OK              HB        Seq, Cfg, Attachment
-//	Vote         Cfg, TransferOf           HBAck     Seq, CfgKey, OK (Reachable is meant), Reachable
+//	Vote         Cfg, TransferOf, Dead     HBAck     Seq, CfgKey, OK (Reachable is meant), Reachable
 //	TimeoutNow   -      Term  -            BootInfo  Addr
 //	BootPropose  Cfg                       BootPromise Promise
 //	Join         Addr, Seq (token)         JoinResp  Cfg, Seq (token)
+//	Death        Dead
 type Message struct {
 	Type MessageType
 	Header
@@ -255,6 +257,9 @@ type Message struct {
 	Addr       string
 	Promise    ClusterID
 	Attachment []byte
+	// Dead, in a request, is why the sender keeps no faith with its leader any more, and why the receiver need not either.
+	// The driver must have verified it.
+	Dead *Death
 }
 
 // Role is a node's part in the current term.

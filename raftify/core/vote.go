@@ -1,6 +1,9 @@
 package core
 
-import "fmt"
+import (
+	"fmt"
+	"time"
+)
 
 // preCampaign asks whether an election could be won (PROTOCOL R4), raising nothing.
 func (c *Core) preCampaign(now Instant) {
@@ -10,7 +13,11 @@ func (c *Core) preCampaign(now Instant) {
 		c.leader = ""
 		c.event(Event{Kind: EventLeader})
 	}
-	c.event(Event{Kind: EventRole, Detail: "no heartbeat in time"})
+	why := "no heartbeat in time"
+	if c.free {
+		why = "the leader has ended"
+	}
+	c.event(Event{Kind: EventRole, Detail: why})
 	c.observe(now)
 	c.preVoteRound(now)
 }
@@ -32,7 +39,7 @@ func (c *Core) askGrants(now Instant) {
 	cfg := c.hs.Cfg
 	for _, id := range cfg.Voters() {
 		if id != c.hs.ID && !c.grants[id] {
-			c.sendDurable(id, Message{Type: MsgPreVote, NextTerm: c.hs.Term + 1, Seq: c.round, Cfg: &cfg}, false)
+			c.sendDurable(id, Message{Type: MsgPreVote, NextTerm: c.hs.Term + 1, Seq: c.round, Cfg: &cfg, Dead: c.notice}, false)
 		}
 	}
 	c.countGrants(now)
@@ -71,6 +78,9 @@ func (c *Core) stepPreVote(now Instant, m Message) error {
 	default:
 		grant = true
 		c.standBack(now, m.From)
+		if c.free && c.role == RoleFollower {
+			c.timer = timer{now, c.tm.Heartbeat + c.slot()*time.Duration(c.rank(""))} // it does what is to be done
+		}
 	}
 	c.sendDurable(m.From, Message{Type: MsgPreVoteResp, NextTerm: m.NextTerm, Seq: m.Seq, OK: grant}, false)
 	return nil
@@ -132,7 +142,7 @@ func (c *Core) requestVotes() {
 	cfg := c.hs.Cfg
 	for _, id := range cfg.Voters() {
 		if _, ok := c.votes[id]; !ok {
-			c.sendDurable(id, Message{Type: MsgVote, Cfg: &cfg, TransferOf: c.transferOf}, false)
+			c.sendDurable(id, Message{Type: MsgVote, Cfg: &cfg, TransferOf: c.transferOf, Dead: c.notice}, false)
 		}
 	}
 }

@@ -54,7 +54,8 @@ type Node struct {
 	lease   core.Lease     // as published
 	tick    time.Duration
 	session uint64
-	gone    bool // its folder was replaced after it had a configuration: it never comes back in an election-only run
+	will    *core.Death // what its supervisor has of the process that it started; nil: nothing
+	gone    bool        // its folder was replaced after it had a configuration: it never comes back in an election-only run
 }
 
 // Core returns the running core, nil while the node is down.
@@ -89,7 +90,8 @@ type Cluster struct {
 	nodes   []*Node
 	actions []action
 	seq     uint64
-	elected int // elections so far
+	elected int          // elections so far
+	notices []core.Death // all that supervisors ever said
 	handed  map[core.Term]bool
 }
 
@@ -189,8 +191,12 @@ func (c *Cluster) Leader() core.NodeID {
 	return id
 }
 
-// Holder returns the node whose published lease is valid by its own clocks now, "" when there is none.
+// Holder returns the node whose published lease is valid by its own clocks now, "" when there is none. Without leases it
+// is the leader.
 func (c *Cluster) Holder() core.NodeID {
+	if c.timing.NoLease {
+		return c.Leader()
+	}
 	for _, n := range c.nodes {
 		if n.core != nil && n.lease.Left(n.Clock.Now(c.now)) > 0 {
 			return n.ID
@@ -230,6 +236,8 @@ func (c *Cluster) Start(id core.NodeID) {
 		panic(fmt.Sprintf("raftifytest: %v", err))
 	}
 	n.core, n.paused, n.inbox, n.synced, n.lease = k, false, nil, 0, core.Lease{}
+	will := k.Death()
+	n.will = &will
 	if c.cfg.OnCore != nil {
 		c.cfg.OnCore(k)
 	}
@@ -254,8 +262,38 @@ func (c *Cluster) Crash(id core.NodeID) {
 	if n.lease.Left(n.Clock.Now(c.now)) > 0 {
 		c.Count["crash of a lease holder"]++
 	}
-	n.core, n.paused, n.inbox, n.lease = nil, false, nil, core.Lease{}
+	n.core, n.paused, n.inbox, n.lease, n.will = nil, false, nil, core.Lease{}, nil
 	c.trace("%s crashes, %d of %d writes survive", id, len(left), pending)
+}
+
+// Kill ends a node's process alone: its supervisor sees it and says so to all others (PROTOCOL R23a). Of the writes that
+// are not durable an arbitrary suffix is lost as in Crash.
+func (c *Cluster) Kill(id core.NodeID) {
+	n := c.Node(id)
+	if n.core == nil {
+		return
+	}
+	will, leads := *n.will, n.core.Status().Role == core.RoleLeader
+	c.Crash(id)
+	c.notices = append(c.notices, will)
+	c.Count["killed"]++
+	if leads {
+		c.Count["killed a leader"]++
+	}
+	for _, o := range c.nodes {
+		if o != n {
+			c.Notify(o.ID, will)
+		}
+	}
+}
+
+// Notify sends a death notice to a node, from the host of the one that it is about.
+func (c *Cluster) Notify(to core.NodeID, d core.Death) {
+	if to == d.ID {
+		return
+	}
+	c.trace("a notice that %v has ended is sent to %s", d, to)
+	c.Net.Send(c.now, d.ID, to, core.Message{Type: core.MsgDeath, Header: core.Header{From: d.ID, To: to}, Dead: &d})
 }
 
 // LoseDisk crashes a node and replaces its folder: another incarnation that knows nothing.
@@ -342,6 +380,9 @@ func (c *Cluster) Do(id core.NodeID, fn func(k *core.Core, now core.Instant)) {
 			c.Checker.Sent(c.now, m)
 			if m.Type == core.MsgTerm {
 				c.Count["told a lower term"]++
+			}
+			if m.Dead != nil {
+				c.Count["requests carry a notice"]++
 			}
 			c.Net.Send(c.now, m.From, m.To, m)
 		}

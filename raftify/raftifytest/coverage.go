@@ -15,6 +15,7 @@ func Branches() []string {
 		"second vote refused", "vote for an old term refused", "older configuration refused", "told a lower term",
 		"back-off doubled twice", "vote closed", "read round asked", "read round done", "crash loses writes",
 		"crash of a lease holder", "pause of a lease holder", "suspected",
+		"killed", "killed a leader", "death noted", "notice replayed", "false notice", "requests carry a notice", "no leases",
 		"disk lost", "joined", "change: add", "change: promote", "change: demote", "change: remove", "join refused",
 	}
 }
@@ -38,6 +39,8 @@ func (c *Cluster) count(n *Node, e core.Event) {
 		name = "join refused"
 	case core.EventReconfigured:
 		name = "change: " + e.Detail
+	case core.EventDied:
+		name = "death noted"
 	case core.EventRound:
 		name = "read round done"
 	case core.EventTransfer:

@@ -9,11 +9,11 @@ import (
 
 // Faults are the rates, in events a second of true time for the whole cluster, at which things go wrong.
 type Faults struct {
-	Crash, CrashAll, Pause, Suspend, StepClock float64
-	SlowDisk, HangDisk                         float64
-	Partition, OneWay, Isolate, Chain, Mend    float64
-	Transfer, Suspect, Read                    float64
-	Wipe, Change                               float64 // with Config.Membership only
+	Crash, Kill, CrashAll, Pause, Suspend, StepClock float64
+	SlowDisk, HangDisk                               float64
+	Partition, OneWay, Isolate, Chain, Mend          float64
+	Transfer, Suspect, Read, Notice                  float64
+	Wipe, Change                                     float64 // with Config.Membership only
 }
 
 // DrawFaults draws rates: many are zero in any one run, so that each fault is also seen without the others.
@@ -30,6 +30,7 @@ func DrawFaults(r *Rand) Faults {
 		Partition: rate(0.1, 2), OneWay: rate(0.1, 4), Isolate: rate(0.1, 2), Chain: rate(0.1, 1), Mend: rate(0.3, 3),
 		Transfer: rate(0.1, 5), Suspect: rate(0.1, 10), Read: rate(1, 20),
 		Wipe: rate(0.1, 2), Change: rate(0.3, 10),
+		Kill: rate(0.1, 3), Notice: rate(0.3, 10),
 	}
 }
 
@@ -88,6 +89,12 @@ func (c *Cluster) Inject(f Faults, until time.Duration) {
 		c.After(r.Between(time.Millisecond, time.Second), func() { c.Start(n.ID) })
 	}
 	every(f.Crash, func() { crash(victim()) })
+	every(f.Kill, func() {
+		n := victim()
+		c.Kill(n.ID)
+		c.After(r.Between(time.Millisecond, time.Second), func() { c.Start(n.ID) })
+	})
+	every(f.Notice, func() { c.strayNotice(victim(), anyone()) })
 	every(f.CrashAll, func() {
 		for _, n := range c.nodes {
 			crash(n)
@@ -157,6 +164,35 @@ func (c *Cluster) Inject(f Faults, until time.Duration) {
 			_ = k.Reconfigure(now, core.Change{Kind: kind, Member: core.Member{ID: who}})
 		})
 	})
+}
+
+// strayNotice sends a notice that is an old true one, or one that no supervisor ever said: with another session, with
+// another incarnation, of an earlier start.
+func (c *Cluster) strayNotice(about, to *Node) {
+	r := c.Rand
+	if len(c.notices) > 0 && r.Chance(0.6) {
+		c.Count["notice replayed"]++
+		c.Notify(to.ID, c.notices[r.IntN(len(c.notices))])
+		return
+	}
+	if about.core == nil {
+		return
+	}
+	d := about.core.Death()
+	switch r.IntN(3) {
+	case 0:
+		d.Session++
+	case 1:
+		d.Inc = c.newInc()
+	default:
+		if d.Boot < 2 {
+			return
+		}
+		d.Boot--
+		d.Session = r.Uint64()
+	}
+	c.Count["false notice"]++
+	c.Notify(to.ID, d)
 }
 
 // mayWipe reports whether every configuration that anybody has keeps a majority without n's disk: more disks lost at a

@@ -78,6 +78,14 @@ func TestSchedule12LateTimeoutNow_Negative(t *testing.T) {
 	mustBreak(t, schedule12, []string{"I15"}, core.FaultResumeLease)
 }
 
+func TestSchedule18RejectedConnections_Negative(t *testing.T) {
+	mustBreak(t, schedule18, []string{"I15"}, core.FaultSuspectLifts)
+}
+
+func TestSchedule29NoticeOfAnotherStart_Negative(t *testing.T) {
+	mustBreak(t, schedule29, []string{"I15"}, core.FaultAnyBoot)
+}
+
 func TestSchedule20TakeoverThatNeverEnds_Negative(t *testing.T) {
 	mustBreak(t, schedule20, []string{"I14"}, core.FaultNoTakeoverLimit)
 }
@@ -150,7 +158,8 @@ func TestEverySwitchHasATwin(t *testing.T) {
 	}
 	elsewhere := map[string]string{
 		"FaultPromoteBehind": "elections alone have nothing to catch up with: the simulator of the chain",
-		"FaultEarlyReport":   "elections alone have no report: the simulator of the chain"}
+		"FaultEarlyReport":   "elections alone have no report: the simulator of the chain",
+	}
 	names := regexp.MustCompile(`(?m)^\t(Fault\w+)\s+Fault = `).FindAllStringSubmatch(string(src), -1)
 	if len(names) < 15 {
 		t.Fatalf("found %d switches only", len(names))

@@ -136,6 +136,83 @@ func schedule12(t *testing.T, off func(*core.Core)) error {
 
 func TestSchedule12LateTimeoutNow(t *testing.T) { pass(t, schedule12) }
 
+// schedule18: rules that REJECT make the host of the leader look dead to both others, which probe it and are refused.
+func schedule18(t *testing.T, off func(*core.Core)) error {
+	t.Helper()
+	r := newRun(off, raftifytest.Config{Seed: 1})
+	r.lead(t)
+	r.arm()
+	r.cutBoth([2]core.NodeID{"1", "2"}, [2]core.NodeID{"1", "3"})
+	for _, id := range []core.NodeID{"2", "3"} {
+		r.Do(id, func(k *core.Core, now core.Instant) { k.Suspect(now, "1") })
+	}
+	if err := r.Run(2 * minET); err != nil {
+		return err
+	}
+	return r.demand(10 * minET)
+}
+
+func TestSchedule18RejectedConnections(t *testing.T) { pass(t, schedule18) }
+
+// TestSuspicionWithoutLeases: where nobody has a lease a refused connection is enough, and faster than any timeout.
+func TestSuspicionWithoutLeases(t *testing.T) {
+	tm := core.DefaultTiming(1)
+	tm.NoLease = true
+	r := newRun(nil, raftifytest.Config{Seed: 1, Timing: tm})
+	r.lead(t)
+	r.Crash("1")
+	for _, id := range []core.NodeID{"2", "3"} {
+		r.Do(id, func(k *core.Core, now core.Instant) { k.Suspect(now, "1") })
+	}
+	if err := r.demand(minET / 2); err != nil {
+		t.Error(err)
+	}
+}
+
+// schedule29: the supervisor of 1 and its child are replaced, and the notice of the old child comes when 1 leads again,
+// in a start of which another supervisor knows.
+func schedule29(t *testing.T, off func(*core.Core)) error {
+	t.Helper()
+	r := newRun(off, raftifytest.Config{Seed: 1})
+	r.lead(t)
+	r.Kill("1")
+	notices := r.Net.Take(func(e raftifytest.Envelope[core.Message]) bool { return e.Msg.Type == core.MsgDeath })
+	if len(notices) != 2 {
+		t.Fatalf("%d notices were sent", len(notices))
+	}
+	r.Start("1")
+	r.lead(t)
+	r.arm()
+	r.cutBoth([2]core.NodeID{"1", "2"}, [2]core.NodeID{"1", "3"})
+	for _, e := range notices {
+		r.Do(e.To, func(k *core.Core, now core.Instant) { _ = k.Step(now, e.Msg) })
+	}
+	if err := r.Run(2 * minET); err != nil {
+		return err
+	}
+	return r.demand(10 * minET)
+}
+
+func TestSchedule29NoticeOfAnotherStart(t *testing.T) { pass(t, schedule29) }
+
+// TestDeathNotice: a notice that is true replaces the leader long before any timeout, in each order of the nodes, with
+// the notice reaching both or one of the others.
+func TestDeathNotice(t *testing.T) {
+	for seed := range uint64(40) {
+		r := newRun(nil, raftifytest.Config{Seed: seed + 1})
+		r.lead(t)
+		r.Kill("1")
+		if seed%4 > 1 { // one of them is lost
+			r.Net.Take(func(e raftifytest.Envelope[core.Message]) bool {
+				return e.Msg.Type == core.MsgDeath && e.To == core.NodeID("23"[seed%2:seed%2+1])
+			})
+		}
+		if err := r.demand(minET / 2); err != nil {
+			t.Errorf("seed %d: %v", seed+1, err)
+		}
+	}
+}
+
 // schedule20: the node that wins can never finish its takeover.
 func schedule20(_ *testing.T, off func(*core.Core)) error {
 	var stuck core.NodeID

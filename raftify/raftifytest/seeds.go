@@ -13,6 +13,10 @@ import (
 func RunSeed(seed uint64, trace io.Writer, onCore func(*core.Core)) (*Cluster, error) {
 	r := NewRand(seed ^ 0x5eed)
 	cfg := Config{Seed: seed, Nodes: []int{3, 3, 3, 5, 5, 4}[r.IntN(6)], Net: DrawNet(r), Disk: DrawDisk(r), Trace: trace, OnCore: onCore}
+	if r.Chance(0.1) {
+		cfg.Timing = core.DefaultTiming(1)
+		cfg.Timing.NoLease = true
+	}
 	if r.Chance(0.3) {
 		cfg.Expect = cfg.Nodes
 	}
@@ -27,6 +31,9 @@ func RunSeed(seed uint64, trace io.Writer, onCore func(*core.Core)) (*Cluster, e
 	cfg.Hook = func(core.NodeID) core.Hook { return NewApp(func() bool { return r.Chance(0.8) }) }
 	faults := DrawFaults(r)
 	c := NewCluster(cfg)
+	if cfg.Timing.NoLease {
+		c.Count["no leases"]++
+	}
 	if cfg.Expect > 0 { // faults while the cluster is made, then it must be
 		c.Inject(faults, r.Between(0, time.Second))
 		if err := c.Run(2 * time.Second); err != nil {

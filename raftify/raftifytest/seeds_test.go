@@ -55,7 +55,7 @@ func TestSeeds(t *testing.T) {
 				}
 				mu.Unlock()
 				if err != nil {
-					t.Errorf("seed %d: %v\nreplay: go test ./raftify/raftifytest -run 'TestSeeds$' -seeds %d-%d -trace", seed, err, seed, seed)
+					t.Errorf("seed %d: %v\nreplay: go test ./raftify/raftifytest -run 'TestSeeds$' -args -seeds %d-%d -trace", seed, err, seed, seed)
 				}
 			}
 		})
