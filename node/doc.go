@@ -26,8 +26,11 @@
 //	store writer             one fsync for all that is queued
 //	engine                   executes others' blocks, builds own ones
 //	finalizer                signs committed blocks in order, answers who waits
-//	router                   forwards, sends again after a change of leader, gives up after PendingFor
+//	router                   forwards what had to wait, sends again after a change of leader, gives up after PendingFor
 //	checkpoints              writes the state out now and then
+//
+// On an idle node a change of goroutine costs more than the work: a request's own goroutine hands its transaction to the
+// leader's pool or has it sent, and a small proposed block is executed on the goroutine that received it.
 //
 // # Transactions
 //

@@ -69,7 +69,9 @@ func (e *engine) build(t *target) {
 	e.mu.Lock()
 	e.target = t
 	e.mu.Unlock()
-	e.kick()
+	if t != nil {
+		e.kickForWork()
+	}
 }
 
 // committed makes room for what was proposed up to h, and returns when that was. Owner loop.
@@ -77,8 +79,19 @@ func (e *engine) committed(h block.Height) []time.Time {
 	e.mu.Lock()
 	at := e.flying.land(h)
 	e.mu.Unlock()
-	e.kick()
+	e.kickForWork()
 	return at
+}
+
+// kickForWork wakes the engine only if it finds something to do: on an idle node a wake-up costs more than the work. What
+// comes into the pool later wakes it by itself.
+func (e *engine) kickForWork() {
+	e.mu.Lock()
+	unsettled := len(e.done) > 0
+	e.mu.Unlock()
+	if unsettled || e.pool.Takeable() > 0 {
+		e.kick()
+	}
 }
 
 // stop ends building: this node no longer leads. Owner loop.
@@ -87,20 +100,27 @@ func (e *engine) stop() {
 	e.target, e.flying = nil, flight{}
 	e.mu.Unlock()
 	e.pool.Clear()
+	e.kick()
 }
 
 func (e *engine) run(ctx context.Context) {
-	expire := time.NewTicker(50 * time.Millisecond)
-	defer expire.Stop()
+	late := time.NewTimer(0)
+	defer late.Stop()
 	for {
 		if err := e.turn(); err != nil {
 			e.n.fail(err)
 			return
 		}
+		// Only the engine makes a transaction the first one that waits, by settling it.
+		if at, waits := e.pool.NextExpiry(); waits {
+			late.Reset(at - e.n.uptime())
+		} else {
+			late.Stop()
+		}
 		select {
 		case <-e.wake:
 		case <-e.pool.Ready():
-		case <-expire.C:
+		case <-late.C:
 			e.expire()
 		case <-ctx.Done():
 			return
@@ -135,6 +155,32 @@ func (e *engine) turn() error {
 			return err
 		}
 	}
+}
+
+// smallBlockTxs is up to how many transactions a proposed block has to be executed on the goroutine that received it.
+const smallBlockTxs = 4
+
+// ahead executes a small proposed block right where it arrives, without a change of goroutine there and back, and
+// reports whether its root was reproduced. In doubt the engine finds out. Whether the block may be appended is judged in
+// the owner loop all the same (PROTOCOL R1, R8). Any goroutine.
+func (e *engine) ahead(b *block.Block) bool {
+	n := e.n
+	if len(b.Txs) > smallBlockTxs {
+		return false
+	}
+	if n.states.get(b.Hash()) != nil {
+		return true
+	}
+	parent := n.states.get(b.Header.Parent)
+	if parent == nil {
+		return false
+	}
+	st, err := n.ex.Apply(parent, b)
+	if err != nil {
+		return false
+	}
+	n.states.put(st)
+	return true
 }
 
 // execute gives the replication core its verdict on a block.
@@ -249,12 +295,18 @@ func (e *engine) buildOn(t target) (bool, error) {
 		}
 		e.done = append(e.done, p)
 		e.mu.Unlock()
-		e.kick()
+		if p.err != nil || e.pool.Len() > 0 || !allIncluded(verdicts) {
+			e.kick() // otherwise nobody waits for the settlement, and the commit wakes the engine
+		}
 	})
 	if !posted {
 		e.pool.Return(txs)
 	}
 	return true, nil
+}
+
+func allIncluded(vs []chain.Verdict) bool {
+	return !slices.ContainsFunc(vs, func(v chain.Verdict) bool { return v.Kind != chain.VerdictIncluded })
 }
 
 // taken ends building on t; the owner sets the next target, or has set it already.

@@ -28,7 +28,13 @@ func (l *linkHandler) HandleMessage(from string, kind byte, payload []byte) {
 			n.log.Warn().Err(err).Str("peer", from).Msg("malformed chain message dropped")
 			return
 		}
-		n.raft.Post(func(now core.Instant, c *core.Core) { replication.Deliver(now, c, n.ch, m) })
+		reproduced := m.Type == replication.MsgProp && n.engine.ahead(m.Block)
+		n.raft.Post(func(now core.Instant, c *core.Core) {
+			if reproduced {
+				n.ch.Executed(now, m.Ref.Hash, true)
+			}
+			replication.Deliver(now, c, n.ch, m)
+		})
 	case msgVerdict:
 		v, err := decodeVerdict(payload)
 		if err != nil {

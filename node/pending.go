@@ -7,7 +7,6 @@ import (
 	"github.com/baton-ha/baton/blockstore/block"
 	"github.com/baton-ha/baton/node/api"
 	"github.com/baton-ha/baton/node/chain"
-	"github.com/baton-ha/baton/node/replication"
 )
 
 // pending is a transaction that a client gave to this node and that is neither final nor impossible yet.
@@ -28,12 +27,6 @@ type pending struct {
 	err     error
 }
 
-type verdict struct {
-	hash block.Hash
-	err  chain.TxError
-	at   replication.Ref
-}
-
 // resolve ends the wait. The caller holds the router's lock.
 func (p *pending) resolve(r api.Receipt, err error) {
 	p.receipt, p.err = r, err
@@ -47,53 +40,79 @@ func (r *router) submit(raw *block.Tx) (*pending, error) {
 	if err != nil {
 		return nil, txError(err)
 	}
-	if rec, ok, err := n.finals.receipt(tx.Hash()); err != nil {
+	p := &pending{tx: tx, since: n.uptime(), done: make(chan struct{})}
+	before := n.finals.state()
+	if used, rec, err := r.usedNonce(tx, before); err != nil {
 		return nil, err
-	} else if ok {
-		p := &pending{done: make(chan struct{})}
+	} else if used {
 		p.resolve(rec, nil)
 		return p, nil
 	}
-	if err := r.usedNonce(tx); err != nil {
-		return nil, err
+	known, now, err := r.enter(p)
+	if err != nil || known != p {
+		return known, err
 	}
-	r.mu.Lock()
-	if p := r.pending[tx.Hash()]; p != nil {
-		r.mu.Unlock()
-		return p, nil
-	}
-	if len(r.pending) >= n.cfg.Limits.MaxPending || r.bytes+int64(tx.Size()) > n.cfg.Limits.MaxPendingBytes {
-		r.mu.Unlock()
-		return nil, api.Overloaded(0)
-	}
-	p := &pending{tx: tx, since: n.uptime(), done: make(chan struct{})}
-	r.pending[tx.Hash()] = p
-	r.bytes += int64(tx.Size())
-	r.queue = append(r.queue, p)
-	r.mu.Unlock()
 	// It may have become final between the look-up and now.
-	if rec, ok, err := n.finals.receipt(tx.Hash()); err == nil && ok {
-		r.mu.Lock()
-		r.finish(p, rec, nil)
-		r.mu.Unlock()
+	if st := n.finals.state(); st != before {
+		if used, rec, err := r.usedNonce(tx, st); used && err == nil {
+			r.mu.Lock()
+			r.finish(p, rec, nil)
+			r.mu.Unlock()
+		}
 	}
-	r.kick()
+	switch {
+	case now == "":
+		r.kick()
+	case now == n.cfg.ID:
+		r.handLocal([]*pending{p})
+	default:
+		r.forward(now, []*pending{p})
+	}
 	return p, nil
 }
 
-// usedNonce refuses at once what can never be: a nonce that a final transaction, another one, has used.
-func (r *router) usedNonce(tx *chain.Tx) error {
-	acc, err := r.n.finals.state().Account(tx.Sender())
+// enter makes p pending, unless its transaction is already: then that record is returned. With a leader p is on its way
+// to it, and the caller takes it there; otherwise it is queued.
+func (r *router) enter(p *pending) (known *pending, leader string, err error) {
+	v, size := r.n.view.Load(), int64(p.tx.Size())
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if known := r.pending[p.tx.Hash()]; known != nil {
+		return known, "", nil
+	}
+	if len(r.pending) >= r.n.cfg.Limits.MaxPending || r.bytes+size > r.n.cfg.Limits.MaxPendingBytes {
+		return nil, "", api.Overloaded(0)
+	}
+	if r.stopped {
+		return nil, "", api.NoLeader(0)
+	}
+	r.pending[p.tx.Hash()] = p
+	r.bytes += size
+	if !r.sweeping {
+		r.kick()
+	}
+	if r.handAtOnce(p, v) {
+		return p, v.leader, nil
+	}
+	r.queue = append(r.queue, p)
+	return p, "", nil
+}
+
+// usedNonce reports whether the state of a final block has used the transaction's nonce, in which case the transaction
+// is final, with this receipt, or impossible. A nonce that is not used needs no look-up.
+func (r *router) usedNonce(tx *chain.Tx, st *chain.State) (bool, api.Receipt, error) {
+	acc, err := st.Account(tx.Sender())
 	if err != nil {
-		return err //nolint:wrapcheck // it is wrapped below it already
+		return false, api.Receipt{}, err //nolint:wrapcheck // it is wrapped below it already
 	}
 	if tx.Nonce() >= acc.Nonce {
-		return nil
+		return false, api.Receipt{}, nil
 	}
-	if _, ok, err := r.n.finals.receipt(tx.Hash()); ok || err != nil {
-		return err // final meanwhile: the caller finds it
+	rec, ok, err := r.n.finals.receipt(tx.Hash())
+	if err == nil && !ok {
+		err = api.BadNonce(acc.Nonce)
 	}
-	return api.BadNonce(acc.Nonce)
+	return true, rec, err
 }
 
 // finish removes p and answers. The caller holds the lock.

@@ -14,14 +14,18 @@ import (
 // states keeps the state after each block that may still be built on: those of uncommitted blocks, whatever fork they
 // are on, and of the newest committed ones. Safe for concurrent use.
 type states struct {
-	mu   sync.RWMutex
-	byID map[block.Hash]*chain.State
+	mu       sync.RWMutex
+	byID     map[block.Hash]*chain.State
+	byHeight map[block.Height][]block.Hash
+	lowest   block.Height // no state below, exact while there are states
 }
 
 // keepStates is how many committed heights stay readable.
 const keepStates = 64
 
-func newStates() *states { return &states{byID: map[block.Hash]*chain.State{}} }
+func newStates() *states {
+	return &states{byID: map[block.Hash]*chain.State{}, byHeight: map[block.Height][]block.Hash{}}
+}
 
 func (s *states) get(h block.Hash) *chain.State {
 	s.mu.RLock()
@@ -32,17 +36,26 @@ func (s *states) get(h block.Hash) *chain.State {
 func (s *states) put(st *chain.State) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.byID[st.BlockHash()] = st
+	h, hash := st.Height(), st.BlockHash()
+	if len(s.byID) == 0 {
+		s.lowest = h
+	}
+	s.lowest = min(s.lowest, h)
+	if s.byID[hash] == nil {
+		s.byHeight[h] = append(s.byHeight[h], hash)
+	}
+	s.byID[hash] = st
 }
 
 // forget drops all that is further below committed than readers may want.
 func (s *states) forget(committed block.Height) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for h, st := range s.byID {
-		if st.Height()+keepStates <= committed {
-			delete(s.byID, h)
+	for ; len(s.byID) > 0 && s.lowest+keepStates <= committed; s.lowest++ {
+		for _, hash := range s.byHeight[s.lowest] {
+			delete(s.byID, hash)
 		}
+		delete(s.byHeight, s.lowest)
 	}
 }
 

@@ -311,7 +311,7 @@ func (c *Chain) trim() {
 	for len(c.own)-n > c.opt.KeepEntries && c.base+block.Height(n)+1 <= limit {
 		n++
 	}
-	if n > 0 {
+	if n > c.opt.KeepEntries/8 { // each time all that stays is moved
 		c.own = slices.Clone(c.own[n:])
 		c.base += block.Height(n)
 	}
