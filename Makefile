@@ -22,10 +22,11 @@ SEEDS    ?= 1-200
 # How long `make test-full` spends on each fuzz target.
 FUZZTIME ?= 30s
 
-.PHONY: help setup build run test race-test faults-test sim-test test-full fuzz sim lint fmt bench clean
+.PHONY: help setup build run test race-test faults-test sim-test test-full fuzz sim lint fmt bench \
+	chaos chaos-build chaos-short chaos-long clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: ## bring in what is missing: the C compiler of the race detector, the modules
 	@GO="$(GO)" scripts/setup.sh
@@ -71,6 +72,20 @@ bench: build ## against a peer on hashicorp/raft, one run, ratios; flags in BENC
 	$(GO) -C scripts/bench build -o ../../bin/bench .
 	bin/bench --baton bin/baton $(BENCHFLAGS)
 
+# Root (or user namespaces) and Linux. Flags in CHAOSFLAGS, such as --seed 7; `bin/baton-chaos --help` lists them.
+DURATION ?= 2h
+chaos: chaos-build ## a real cluster under all faults for 15 minutes, report in chaos-report/
+	bin/baton chaos --duration 15m $(CHAOSFLAGS)
+
+chaos-long: chaos-build ## the same for DURATION
+	bin/baton chaos --duration $(DURATION) $(CHAOSFLAGS)
+
+chaos-short: chaos-build ## three minutes of it; skipped, and counted, where there are no namespaces
+	scripts/chaos/short.sh $(CHAOSFLAGS)
+
+chaos-build: build
+	$(GO) -C scripts/chaos build -trimpath -o ../../bin/baton-chaos .
+
 clean: ## remove what these targets made
-	rm -rf bin dist
+	rm -rf bin dist chaos-report
 	$(GO) clean -testcache

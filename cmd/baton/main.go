@@ -46,7 +46,7 @@ func newRoot() *cobra.Command {
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	root.AddCommand(
-		newInitCmd(), newRunCmd(), newDemoCmd(), newStatusCmd(), newVersionCmd(),
+		newInitCmd(), newRunCmd(), newDemoCmd(), newChaosCmd(), newStatusCmd(), newVersionCmd(),
 		group("config", "Look at configuration files", newConfigCheckCmd()),
 		group("key", "Make and look at keys", newKeyNewCmd(), newKeyShowCmd()),
 		group("tx", "Send transactions", newTxTransferCmd(), newTxSendCmd()),
