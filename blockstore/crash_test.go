@@ -1,8 +1,9 @@
 package blockstore
 
 import (
-	"fmt"
+	"bytes"
 	"math/rand/v2"
+	"slices"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -38,20 +39,31 @@ func progress(t *testing.T, s *Store) int {
 	return n
 }
 
-// The disk is cloned right before its k-th operation, with nothing, some or all of what is not synced. What the clone
-// holds is a prefix of the script, at least what was acknowledged with a sync, and consistent. What the first start
-// after the crash shows is still there when the machine crashes again at once. The rest of the script then runs on it.
+// crashKind is what a crash leaves of what was not synced.
+type crashKind struct {
+	name string
+	// percent of the unsynced sectors and folder entries survive, in every file alike.
+	percent int
+	// markOnly and logOnly: all of the mark file's survive and nothing of any other's, or the other way round.
+	markOnly, logOnly bool
+}
+
+// The disk is cloned right before its k-th operation, with nothing, some or all of what is not synced, or with that of
+// one file and not of the others. What the clone holds is a prefix of the script, at least what was acknowledged with a
+// sync, and consistent. What the first start after the crash shows is still there when the machine crashes again at
+// once. The rest of the script then runs on it.
 func TestCrash(t *testing.T) {
 	want, step := fingerprints(t), int64(1)
 	if testing.Short() {
 		step = 7
 	}
-	for _, percent := range []int{0, 50, 100} {
-		t.Run(fmt.Sprintf("unsynced=%d%%", percent), func(t *testing.T) {
+	for _, kind := range []crashKind{
+		{name: "nothing"}, {name: "half", percent: 50}, {name: "all", percent: 100}, {name: "mark", markOnly: true}, {name: "log", logOnly: true},
+	} {
+		t.Run("unsynced="+kind.name, func(t *testing.T) {
 			seen := map[int]bool{}
 			for k := int64(1); ; k += step {
-				rng := rand.New(rand.NewPCG(uint64(k), uint64(percent)))
-				crashed, acked := crashAt(t, k, vfs.CrashCloneCfg{UnsyncedDataPercent: percent, RNG: rng})
+				crashed, acked := crashAt(t, k, kind)
 				if crashed == nil {
 					break
 				}
@@ -64,9 +76,52 @@ func TestCrash(t *testing.T) {
 	}
 }
 
+// crash returns what a crash at this moment leaves.
+func (c crashKind) crash(t *testing.T, mem *vfs.MemFS, seed int64) *vfs.MemFS {
+	t.Helper()
+	if !c.markOnly && !c.logOnly {
+		return mem.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: c.percent, RNG: rand.New(rand.NewPCG(uint64(seed), uint64(c.percent)))})
+	}
+	all := vfs.CrashCloneCfg{UnsyncedDataPercent: 100, RNG: rand.New(rand.NewPCG(1, 1))}
+	for { // Pebble works on meanwhile: the two must show one moment
+		synced, written := mem.CrashClone(vfs.CrashCloneCfg{}), mem.CrashClone(all)
+		if _, err := written.Stat(written.PathJoin(testDir, markName)); err != nil {
+			return synced
+		}
+		if !sameFiles(t, synced, mem.CrashClone(vfs.CrashCloneCfg{})) || !sameFiles(t, written, mem.CrashClone(all)) {
+			continue
+		}
+		if c.markOnly {
+			writeFile(t, synced, markName, readFile(t, written, markName))
+			return synced
+		}
+		if _, err := synced.Stat(synced.PathJoin(testDir, markName)); err == nil {
+			writeFile(t, written, markName, readFile(t, synced, markName))
+		}
+		return written
+	}
+}
+
+func sameFiles(t *testing.T, a, b *vfs.MemFS) bool {
+	t.Helper()
+	if _, err := a.Stat(testDir); err != nil {
+		return true
+	}
+	names := files(t, a)
+	if !slices.Equal(names, files(t, b)) {
+		return false
+	}
+	for _, name := range names {
+		if info, err := a.Stat(a.PathJoin(testDir, name)); err == nil && !info.IsDir() && !bytes.Equal(readFile(t, a, name), readFile(t, b, name)) {
+			return false
+		}
+	}
+	return true
+}
+
 // crashAt runs the script, some batches at a time, and returns the disk as before its k-th operation with the number of
 // batches that were acknowledged by then; nil when the run takes fewer.
-func crashAt(t *testing.T, k int64, cfg vfs.CrashCloneCfg) (*vfs.MemFS, int) {
+func crashAt(t *testing.T, k int64, kind crashKind) (*vfs.MemFS, int) {
 	t.Helper()
 	mem := vfs.NewCrashableMem()
 	var ops atomic.Int64
@@ -75,7 +130,7 @@ func crashAt(t *testing.T, k int64, cfg vfs.CrashCloneCfg) (*vfs.MemFS, int) {
 	fs := errorfs.Wrap(mem, errorfs.InjectorFunc(func(op errorfs.Op) error {
 		if changesDisk(op) && ops.Add(1) == k {
 			ackedAtCrash.Store(acked.Load())
-			crashed = mem.CrashClone(cfg)
+			crashed = kind.crash(t, mem, k)
 		}
 		return nil
 	}))

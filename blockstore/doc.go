@@ -29,18 +29,53 @@
 //	i block hash -> height                                        t tx hash  -> height || u32 index, committed only
 //	s height     -> signature                                     c height   -> u64 cterm of its commit certificate
 //	n node hash  -> encoded state node (package merkle)
-//	mformat      -> u64 1                                         melection  -> opaque
+//	mformat      -> u64 2                                         melection  -> opaque
 //	mcommit      -> height || hash || cterm || from               mnacked    -> u64 term
 //	msigner      -> height || hash                                mcheckpoint-> height || block hash || state root
-//	mmark0, mmark1 -> u64 seq || u64 synced || height || tip hash || 8 bytes of their SHA-256
+//	mfolder      -> 16 random bytes, made with the folder
+//	mposition    -> u64 seq || u64 from || mark || u8 1 and claim, or zeros || 8 bytes of their SHA-256
+//
+// where a mark, and a claim, is u64 synced || height || tip hash.
 //
 // A block is read back by decoding it, which recomputes the transactions' root, and comparing its hash with the one in
 // front: that is its checksum. State nodes are named by their hash. Pebble has a checksum on each of its blocks.
 //
 // # Mark
 //
-// The mark (synced, height, tip) is what a vote reports. Every batch that changes one of the three writes it, in the same
-// atomic batch, to the slot of its sequence number's parity; the slot with the greater number counts.
+// The mark (synced, height, tip) is what a vote reports. If the only record of it stood in the log beside the blocks, one
+// damage could take both: Pebble takes a damaged last record of its log for one that a crash cut off, and ends the log
+// before it; an acknowledged block would be gone and nobody would know. So the mark has a file of its own, "mark", of two
+// slots that are written in turn, 1 MiB apart:
+//
+//	          fsync                  fsync
+//	group ──> Pebble's log    group ──> the slot whose turn it is        at the same time; done(nil) after both
+//
+// A slot holds the folder's id, the number of the newest group, the mark, the election's hard state, the last refusal,
+// and a copy of all groups since the last fsync (markslot.go has the layout). The copy is why the two may be synced at the
+// same time: whichever the other one loses, to a power cut between them or to rot later, is put back from it at the next
+// start. Without it a power cut of the whole cluster could leave marks everywhere that vouch for a block which no log has.
+// A group that no slot takes, with about 1 MiB, is synced in the log first and marked after that, without a copy.
+//
+// Measured on one disk as the median of 300 writes of 2 KiB: the log alone 1, both at the same time 1.27, one after the
+// other 1.61 to 1.65; of 1 MiB: 1, 1.25, 1.58.
+//
+// The alternative, segments of our own instead of Pebble's log, would do without the second file only if each record
+// were written twice there as well: a single log cannot tell the rot of its last record from a torn write.
+//
+// # What a start finds
+//
+//	the last group is in the log, not in the mark       a crash between the two: the mark is written anew
+//	it is in the mark, not in the log                   it is put back
+//	  and the mark has no copy of it                    promises stand, the mark is asserted, [Store.Lost] says what to fetch
+//	a slot cannot be read                               the other one counts, it is written anew, the log says so
+//	a block above the commit cannot be read             the chain ends below it, the mark is asserted, [Store.Lost]
+//	a block at or below the commit cannot be read       whoever reads it gets a [*CorruptionError] with its height
+//	no slot can be read; more is missing than the
+//	last group; mark and chain are of two folders,
+//	or of two times of one                              [*CorruptionError]: the folder is to be emptied
+//
+// Blocks that are lost are still asserted: the mark stands, here and in what votes report, until the chain is as great
+// again, with those blocks or with a later leader's. What can be read above the gap stays where it is until then.
 //
 // # Crash and recovery
 //
@@ -56,9 +91,9 @@
 // after that. A test crashes right after Open and demands that nothing disappears. This is what R24 means by rewriting
 // the unproven tail.
 //
-// Open then checks that the chain begins at 0 and ends exactly at the mark, that the commit lies in it, and that all
-// blocks from the commit to the tip are there, hash to what the indexes say and link. Blocks further down are checked
-// when they are read; [VerifyDir] checks everything.
+// Open then compares log and mark as above, and checks that nothing stands above the tip, that the commit lies in the
+// chain, and that all blocks from the commit to the tip are there, hash to what the indexes say and link. Blocks further
+// down are checked when they are read; [VerifyDir] checks everything.
 //
 // # Failure
 //
@@ -74,5 +109,5 @@
 // # Limits
 //
 // Nothing is pruned: blocks, and nodes of states that are no longer the newest, stay. Below the commit, Open does not
-// look for missing heights. Repair of damaged blocks from peers is not done here; the error names the height.
+// look for missing heights. Fetching from peers is not done here; errors and [Store.Lost] name what to fetch.
 package blockstore

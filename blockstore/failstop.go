@@ -82,23 +82,27 @@ type failstopFile struct {
 }
 
 func (f *failstopFile) Write(p []byte) (int, error) {
+	f.fs.check(nil)
 	n, err := f.File.Write(p)
 	f.fs.check(err)
 	return n, nil
 }
 
 func (f *failstopFile) WriteAt(p []byte, off int64) (int, error) {
+	f.fs.check(nil)
 	n, err := f.File.WriteAt(p, off)
 	f.fs.check(err)
 	return n, nil
 }
 
 func (f *failstopFile) Sync() error {
+	f.fs.check(nil)
 	f.fs.check(f.File.Sync())
 	return nil
 }
 
 func (f *failstopFile) SyncData() error {
+	f.fs.check(nil)
 	f.fs.check(f.File.SyncData())
 	return nil
 }

@@ -27,12 +27,12 @@ const (
 	metaCommit     = "mcommit"
 	metaSigner     = "msigner"
 	metaCheckpoint = "mcheckpoint"
-	metaMark0      = "mmark0"
-	metaMark1      = "mmark1"
+	metaFolder     = "mfolder"
+	metaPosition   = "mposition"
 )
 
 // formatVersion is the value of metaFormat: the version of the key spaces and records in this file.
-const formatVersion = 1
+const formatVersion = 2
 
 var errRecord = errors.New("malformed record")
 
@@ -52,48 +52,59 @@ func keyHeight(key []byte) (block.Height, error) {
 	return block.Height(binary.BigEndian.Uint64(key[1:])), nil
 }
 
-// mark is what a vote reports and what every change of the chain carries with it.
-type mark struct {
-	seq    uint64 // grows by one a mark; its lowest bit selects the slot
-	synced uint64
-	height block.Height
-	tip    block.Hash
+// position says up to where the store's own chain reaches, and how far it is in the order of groups. Every group writes
+// it.
+type position struct {
+	seq  uint64 // of the group
+	from uint64 // the groups before this one were durable when it was written
+	mark mark
+	// claim is what was asserted before and cannot be shown any more, nil for nothing.
+	claim *mark
 }
 
-func (m mark) key() string {
-	if m.seq%2 == 0 {
-		return metaMark0
+const positionBytes = 8 + 8 + markBytes + 1 + markBytes + 8
+
+// encode ends in a checksum, so that the record proves itself whatever lies below.
+func (p position) encode() []byte {
+	b := make([]byte, 0, positionBytes)
+	b = binary.BigEndian.AppendUint64(b, p.seq)
+	b = binary.BigEndian.AppendUint64(b, p.from)
+	b = p.mark.append(b)
+	if p.claim == nil {
+		b = mark{}.append(append(b, 0))
+	} else {
+		b = p.claim.append(append(b, 1))
 	}
-	return metaMark1
-}
-
-const markBytes = 8 + 8 + 8 + 32 + 8
-
-// encode ends in a checksum, so that a slot proves itself whatever lies below.
-func (m mark) encode() []byte {
-	b := make([]byte, 0, markBytes)
-	b = binary.BigEndian.AppendUint64(b, m.seq)
-	b = binary.BigEndian.AppendUint64(b, m.synced)
-	b = binary.BigEndian.AppendUint64(b, uint64(m.height))
-	b = append(b, m.tip[:]...)
 	sum := sha256.Sum256(b)
 	return append(b, sum[:8]...)
 }
 
-func decodeMark(b []byte) (mark, error) {
-	if len(b) != markBytes {
-		return mark{}, errRecord
+func decodePosition(b []byte) (position, error) {
+	if len(b) != positionBytes {
+		return position{}, errRecord
 	}
-	body := b[:markBytes-8]
-	if sum := sha256.Sum256(body); string(sum[:8]) != string(b[markBytes-8:]) {
-		return mark{}, errors.New("checksum mismatch")
+	body := b[:positionBytes-8]
+	if sum := sha256.Sum256(body); string(sum[:8]) != string(b[positionBytes-8:]) {
+		return position{}, errors.New("checksum mismatch")
 	}
-	return mark{
-		seq:    binary.BigEndian.Uint64(body),
-		synced: binary.BigEndian.Uint64(body[8:]),
-		height: block.Height(binary.BigEndian.Uint64(body[16:])),
-		tip:    block.Hash(body[24:]),
-	}, nil
+	p := position{
+		seq: binary.BigEndian.Uint64(body), from: binary.BigEndian.Uint64(body[8:]), mark: readMark(body[16:]),
+	}
+	claim := readMark(body[17+markBytes:])
+	switch {
+	case body[16+markBytes] == 1:
+		p.claim = &claim
+	case body[16+markBytes] != 0 || claim != mark{}:
+		return position{}, errRecord
+	}
+	return p, nil
+}
+
+func decodeFolder(b []byte) (folderID, error) {
+	if len(b) != len(folderID{}) {
+		return folderID{}, errRecord
+	}
+	return folderID(b), nil
 }
 
 func (c Commit) encode() []byte {

@@ -2,6 +2,7 @@ package blockstore
 
 import (
 	"bytes"
+	"reflect"
 	"testing"
 
 	"github.com/baton-ha/baton/blockstore/block"
@@ -10,7 +11,12 @@ import (
 // Whatever bytes a record has, its decoder answers an error or a value that has these bytes.
 func FuzzRecords(f *testing.F) {
 	b := child(genesis(), "fuzz", 2)
-	f.Add(mark{seq: 3, synced: 2, height: 1, tip: b.Hash()}.encode())
+	at := mark{synced: 2, height: 1, tip: b.Hash()}
+	f.Add(position{seq: 3, from: 2, mark: at}.encode())
+	f.Add(position{seq: 3, from: 2, claim: &at}.encode())
+	full := slot{turn: 6, seq: 4, first: 3, mark: at, nacked: 9, election: []byte("hard"), whole: true}
+	full.changes = []change{{3, []byte("one")}, {4, nil}}
+	f.Add(full.encode(nil))
 	f.Add(commitTo(b, 4, 1).encode())
 	f.Add(Checkpoint{Height: 1, Hash: b.Hash()}.encode())
 	f.Add(ref{height: 1, hash: b.Hash()}.encode())
@@ -23,8 +29,11 @@ func FuzzRecords(f *testing.F) {
 				t.Errorf("%s accepts %x but means %x", name, rec, enc)
 			}
 		}
-		m, err := decodeMark(rec)
-		same("mark", m.encode(), err)
+		p, err := decodePosition(rec)
+		same("position", p.encode(), err)
+		if sl, err := decodeSlot(rec); err == nil {
+			same("slot", append(sl.encode(nil), rec[min(len(rec), len(sl.encode(nil))):]...), nil) // what follows is not its own
+		}
 		c, err := decodeCommit(rec)
 		same("commit", c.encode(), err)
 		cp, err := decodeCheckpoint(rec)
@@ -48,14 +57,35 @@ func FuzzRecords(f *testing.F) {
 	})
 }
 
-// A mark proves itself: no flipped bit goes unnoticed.
+// A position and a slot of the mark file prove themselves: no flipped bit goes unnoticed.
 func TestMarkChecksum(t *testing.T) {
-	good := mark{seq: 5, synced: 9, height: 77, tip: block.Hash{1}}.encode()
-	for i := range len(good) * 8 {
-		bad := bytes.Clone(good)
-		bad[i/8] ^= 1 << (i % 8)
-		if _, err := decodeMark(bad); err == nil {
-			t.Errorf("bit %d", i)
+	at := mark{synced: 9, height: 77, tip: block.Hash{1}}
+	flip := func(name string, good []byte, decodes func([]byte) error) {
+		if err := decodes(good); err != nil {
+			t.Fatalf("%s: %v", name, err)
 		}
+		for i := range len(good) * 8 {
+			bad := bytes.Clone(good)
+			bad[i/8] ^= 1 << (i % 8)
+			if decodes(bad) == nil {
+				t.Errorf("%s: bit %d", name, i)
+			}
+		}
+	}
+	flip("position", position{seq: 5, from: 4, mark: at, claim: &at}.encode(), func(b []byte) error {
+		_, err := decodePosition(b)
+		return err
+	})
+	s := slot{
+		folder: folderID{1, 2}, turn: 8, seq: 7, first: 6, mark: at, nacked: 2, election: []byte("term and vote"), whole: true,
+		changes: []change{{6, []byte("group six")}, {7, []byte("group seven")}},
+	}
+	flip("slot", s.encode(nil), func(b []byte) error {
+		_, err := decodeSlot(b)
+		return err
+	})
+	got, err := decodeSlot(append(s.encode(nil), 1, 2, 3))
+	if err != nil || !reflect.DeepEqual(*got, s) {
+		t.Errorf("a slot came back as %+v, %v", got, err)
 	}
 }

@@ -9,18 +9,6 @@ import (
 	"github.com/baton-ha/baton/blockstore/block"
 )
 
-// initialize writes the format into a folder that has nothing yet.
-func initialize(db *pebble.DB) error {
-	fresh, err := isEmpty(db)
-	if err != nil || !fresh {
-		return err
-	}
-	if err := db.Set([]byte(metaFormat), encodeUint64(formatVersion), pebble.Sync); err != nil {
-		return fmt.Errorf("write format: %w", err)
-	}
-	return nil
-}
-
 // load reads the state at Open and checks it against the end of the chain. It writes nothing.
 func (s *Store) load() error {
 	st, err := loadState(s.db)
@@ -30,6 +18,10 @@ func (s *Store) load() error {
 	tail, err := checkTail(s.db, st)
 	if err != nil {
 		return err
+	}
+	if st.lost != nil {
+		s.opts.Logger.Error().Err(st.lost.why).Uint64("height", uint64(st.mark.height)).Uint64("mark", uint64(st.lost.claim.height)).
+			Msg("store: blocks that the mark vouches for are damaged or missing; they are to be fetched from other nodes")
 	}
 	s.state.Store(st)
 	s.recent.update(nil, 0, tail)
@@ -57,18 +49,27 @@ func optional[T any](db database, op, key string, decode func([]byte) (T, error)
 	return v, err == nil, err
 }
 
-// loadState reads the small records.
-func loadState(db database) (*state, error) {
+// checkFormat tells a folder of this version from others.
+func checkFormat(db database) error {
 	format, err := read(db, "load format", []byte(metaFormat), decodeUint64)
 	if errors.Is(err, ErrNotFound) {
-		return nil, corrupt("load format", 0, "not a block store: %w", err)
+		return corrupt("load format", 0, "not a block store: %w", err)
 	}
 	if err != nil {
-		return nil, err
+		return err
 	}
 	if format != formatVersion {
-		return nil, fmt.Errorf("store has format %d, this program knows %d", format, formatVersion)
+		return fmt.Errorf("store has format %d, this program knows %d", format, formatVersion)
 	}
+	return nil
+}
+
+// loadState reads the small records.
+func loadState(db database) (*state, error) {
+	if err := checkFormat(db); err != nil {
+		return nil, err
+	}
+	var err error
 	st := &state{}
 	if st.election, _, err = optional(db, "load election", metaElection, func(b []byte) ([]byte, error) {
 		return b, nil
@@ -87,70 +88,91 @@ func loadState(db database) (*state, error) {
 	if st.commit, st.started, err = optional(db, "load commit", metaCommit, decodeCommit); err != nil {
 		return nil, err
 	}
-	if st.mark, err = loadMark(db); err != nil {
+	pos, _, err := optional(db, "load position", metaPosition, decodePosition)
+	if err != nil {
 		return nil, err
+	}
+	st.mark, st.seq, st.durable = pos.mark, pos.seq, pos.seq
+	if pos.claim != nil {
+		st.lost = &lost{claim: *pos.claim}
 	}
 	return st, nil
 }
 
-// loadMark returns the newer of the two slots, or the zero mark when none was ever written.
-func loadMark(db database) (mark, error) {
-	var newest mark
-	for _, key := range []string{metaMark0, metaMark1} {
-		m, ok, err := optional(db, "load mark", key, decodeMark)
-		if err != nil {
-			return mark{}, err
-		}
-		if ok && m.key() != key {
-			return mark{}, corrupt("load mark", m.height, "mark %d is in the wrong slot", m.seq)
-		}
-		if ok && m.seq > newest.seq {
-			newest = m
-		}
-	}
-	return newest, nil
-}
-
-// checkTail checks that the chain ends where the mark says and that the blocks above the commit link. It returns the
-// committed tip and all above it.
+// checkTail checks that the chain ends where the position says and that the blocks above the commit link. Where one of
+// these cannot be read, the chain ends below it from now on, and st.lost says what is to be brought back. It returns the
+// readable ones of the committed tip and what is above it.
 func checkTail(db pebble.Reader, st *state) ([]*block.Block, error) {
-	first, last, some, err := bounds(db)
-	if err != nil {
-		return nil, err
-	}
 	m := st.mark
 	switch {
-	case !some && !st.started && m.tip.IsZero():
-		return nil, nil // nothing but, perhaps, an election's hard state
-	case !some || !st.started || m.tip.IsZero():
-		return nil, corrupt("check tail", m.height, "blocks present %t, commit present %t, mark at %d", some, st.started, m.height)
-	case first != 0:
-		return nil, corrupt("check tail", 0, "chain begins at %d", first)
-	case last != m.height:
-		return nil, corrupt("check tail", m.height, "chain ends at %d, mark says %d", last, m.height)
+	case !st.started && m.tip.IsZero():
+		return nil, checkNothing(db) // nothing but, perhaps, an election's hard state
+	case !st.started || m.tip.IsZero():
+		return nil, corrupt("check tail", m.height, "commit present %t, chain ends at %d %s", st.started, m.height, m.tip)
 	case st.commit.Height > m.height:
 		return nil, corrupt("check tail", m.height, "commit is at %d, tip at %d", st.commit.Height, m.height)
 	}
+	if st.lost == nil {
+		if err := checkEnd(db, m.height); err != nil {
+			return nil, err
+		}
+	}
 	var tail []*block.Block
-	parent := block.Hash{}
+	parent := st.commit.Hash
 	for h := st.commit.Height; h <= m.height; h++ {
 		b, err := loadLinked(db, h)
+		if isDamage(err) && h > st.commit.Height {
+			st.lose(h-1, parent, err)
+			break
+		}
+		if isDamage(err) {
+			continue // whoever reads it is told, and may have it repaired
+		}
 		if err != nil {
 			return nil, err
 		}
-		if h > st.commit.Height && b.Header.Parent != parent {
-			return nil, corrupt("check tail", h, "parent is %s, block below is %s", b.Header.Parent, parent)
-		}
-		if h == st.commit.Height && b.Hash() != st.commit.Hash {
+		switch {
+		case h == st.commit.Height && b.Hash() != st.commit.Hash:
 			return nil, corrupt("check tail", h, "committed %s, stored %s", st.commit.Hash, b.Hash())
+		case h > st.commit.Height && b.Header.Parent != parent:
+			return nil, corrupt("check tail", h, "parent is %s, block below is %s", b.Header.Parent, parent)
 		}
 		parent = b.Hash()
 		tail = append(tail, b)
 	}
-	if parent != m.tip {
-		return nil, corrupt("check tail", m.height, "tip is %s, mark says %s", parent, m.tip)
+	if parent != st.mark.tip {
+		return nil, corrupt("check tail", m.height, "tip is %s, position says %s", parent, m.tip)
+	}
+	if st.lost != nil {
+		return tail, st.lost.gather(db, st.mark.height)
 	}
 	return tail, nil
+}
+
+// checkNothing checks that a folder without a chain has no block.
+func checkNothing(db pebble.Reader) error {
+	n, err := count(db, []byte{spaceHash}, []byte{spaceHash + 1})
+	if err == nil && n > 0 {
+		err = corrupt("check tail", 0, "%d blocks are stored, but no position", n)
+	}
+	return err
+}
+
+// checkEnd checks that no block stands above the tip. What cannot be read there is no block.
+func checkEnd(db pebble.Reader, tip block.Height) error {
+	n, err := count(db, heightKey(spaceHash, tip+1), []byte{spaceHash + 1})
+	if pebble.IsCorruptionError(err) {
+		return nil
+	}
+	if err == nil && n > 0 {
+		err = corrupt("check tail", tip, "%d blocks are stored above the tip", n)
+	}
+	return err
+}
+
+func isDamage(err error) bool {
+	_, ok := errors.AsType[*CorruptionError](err)
+	return ok
 }
 
 // loadLinked reads a block whose records must all be there and agree.
@@ -184,26 +206,4 @@ func missing(h block.Height, err error) error {
 		return &CorruptionError{Op: "check tail", Height: h, Err: err}
 	}
 	return atHeight(h, err)
-}
-
-// bounds returns the lowest and highest height that has a hash record.
-func bounds(db pebble.Reader) (first, last block.Height, some bool, err error) {
-	it, err := db.NewIter(&pebble.IterOptions{LowerBound: []byte{spaceHash}, UpperBound: []byte{spaceHash + 1}})
-	if err != nil {
-		return 0, 0, false, fmt.Errorf("check tail: %w", err)
-	}
-	defer func() { err = errors.Join(err, it.Close()) }()
-	if !it.First() {
-		return 0, 0, false, it.Error()
-	}
-	if first, err = keyHeight(it.Key()); err != nil {
-		return 0, 0, false, corrupt("check tail", 0, "key %x: %w", it.Key(), err)
-	}
-	if !it.Last() {
-		return 0, 0, false, it.Error()
-	}
-	if last, err = keyHeight(it.Key()); err != nil {
-		return 0, 0, false, corrupt("check tail", 0, "key %x: %w", it.Key(), err)
-	}
-	return first, last, true, nil
 }

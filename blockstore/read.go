@@ -20,9 +20,10 @@ func (s *Store) Tip() (block.Height, block.Hash) {
 // Synced returns the term whose leader's chain the own one is a prefix of, 0 for none.
 func (s *Store) Synced() uint64 { return s.state.Load().mark.synced }
 
-// Mark returns synced, height and tip as they were written together: what a vote reports.
+// Mark returns synced, height and tip as they were written together: what a vote reports. It is above the tip while
+// something is [Store.Lost].
 func (s *Store) Mark() (synced uint64, height block.Height, tip block.Hash) {
-	m := s.state.Load().mark
+	m := s.state.Load().asserted()
 	return m.synced, m.height, m.tip
 }
 

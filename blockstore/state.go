@@ -14,7 +14,10 @@ import (
 // state is all that is small and read often. A published state never changes; the writer works on a copy.
 type state struct {
 	started       bool // genesis is there
-	mark          mark
+	mark          mark // up to where the chain can be shown
+	lost          *lost
+	seq           uint64 // of the newest group
+	durable       uint64 // of the newest group with a sync
 	nacked        uint64
 	commit        Commit
 	election      []byte
@@ -29,6 +32,7 @@ type group struct {
 	pb       *pebble.Batch
 	st       state
 	oldTip   block.Height
+	from     uint64                        // number of the first group that the log may lose together with this one
 	cut      *block.Height                 // lowest cut, if any
 	appended map[block.Height]*block.Block // not in the database yet
 	sync     bool
@@ -69,18 +73,27 @@ func (g *group) blockAt(h block.Height) (*block.Block, error) {
 func (g *group) add(b Batch) error {
 	g.batches++
 	g.sync = g.sync || !b.NoSync
-	before := g.st.mark
 	if err := g.addChain(b); err != nil {
 		return err
 	}
-	if err := g.addState(b); err != nil {
+	return g.addState(b)
+}
+
+// seal ends the group: it gets its number, and says up to where the chain reaches with it.
+func (g *group) seal() error {
+	if err := g.redeem(); err != nil {
 		return err
 	}
-	if g.st.mark == before {
-		return nil
+	g.st.seq++
+	g.from = g.st.durable + 1
+	if g.sync {
+		g.st.durable = g.st.seq
 	}
-	g.st.mark.seq++
-	return g.set([]byte(g.st.mark.key()), g.st.mark.encode())
+	p := position{seq: g.st.seq, from: g.from, mark: g.st.mark}
+	if g.st.lost != nil {
+		p.claim = &g.st.lost.claim
+	}
+	return g.set([]byte(metaPosition), p.encode())
 }
 
 // addChain applies the parts up to Nacked.
@@ -187,6 +200,9 @@ func (g *group) append(b *block.Block) error {
 	}
 	g.st.mark.height, g.st.mark.tip = h, hash
 	g.appended[h] = b
+	if err := g.replaceLost(h, hash); err != nil {
+		return err
+	}
 	if err := g.set(heightKey(spaceBlock, h), encodeBlock(b)); err != nil {
 		return err
 	}

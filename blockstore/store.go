@@ -37,6 +37,7 @@ type Options struct {
 type Store struct {
 	opts  Options
 	db    *pebble.DB
+	mark  *markFile
 	lock  *pebble.Lock
 	cache *pebble.Cache
 
@@ -90,6 +91,9 @@ func Open(o Options) (*Store, error) {
 	}
 	s.lock = lock
 	if err := s.open(); err != nil {
+		if isDamage(err) {
+			err = fmt.Errorf("%w; %s", err, newFolderHint)
+		}
 		return nil, fmt.Errorf("open store %s: %w", o.Dir, err)
 	}
 	go s.write()
@@ -106,18 +110,14 @@ func (s *Store) open() error {
 	popts := pebbleOptions(fs, s.cache, s.opts.Logger, s.fail)
 	popts.Lock = s.lock
 	type result struct {
-		db  *pebble.DB
-		err error
+		db   *pebble.DB
+		mark *markFile
+		err  error
 	}
 	opened := make(chan result, 1)
 	go func() { // a failed write leaves it waiting for ever
-		db, err := pebble.Open(s.opts.Dir, popts)
-		if err == nil {
-			if err = initialize(db); err != nil {
-				err = errors.Join(err, db.Close())
-			}
-		}
-		opened <- result{db, err}
+		db, mark, err := openBoth(popts, s.opts.Dir, s.opts.Logger)
+		opened <- result{db, mark, err}
 	}()
 	select {
 	case r := <-opened:
@@ -127,7 +127,7 @@ func (s *Store) open() error {
 			}
 			return errors.Join(r.err, s.lock.Close())
 		}
-		s.db = r.db
+		s.db, s.mark = r.db, r.mark
 	case <-s.failed:
 		return s.failure()
 	}
@@ -137,10 +137,31 @@ func (s *Store) open() error {
 	return s.failure()
 }
 
+// newFolderHint ends each error that says that a folder can no longer vouch for what this node once asserted.
+const newFolderHint = "this folder cannot vouch any more for what this node promised: empty it, and the node comes back as a " +
+	"newcomer that gets everything from the others"
+
+// openBoth opens Pebble and the mark file.
+func openBoth(popts *pebble.Options, dir string, log zerolog.Logger) (*pebble.DB, *markFile, error) {
+	found, err := readSlots(popts.FS, dir)
+	if err != nil {
+		return nil, nil, err
+	}
+	db, err := pebble.Open(dir, popts)
+	if err != nil {
+		return nil, nil, err
+	}
+	mark, err := join(db, popts.FS, dir, &found, log)
+	if err != nil {
+		return nil, nil, errors.Join(err, db.Close())
+	}
+	return db, mark, nil
+}
+
 // closeFolder closes the database and lets go of the folder; a failed file system is not waited for.
 func (s *Store) closeFolder() error {
 	closed := make(chan error, 1)
-	go func() { closed <- errors.Join(s.db.Close(), s.lock.Close()) }()
+	go func() { closed <- errors.Join(s.db.Close(), s.mark.file.Close(), s.lock.Close()) }()
 	select {
 	case err := <-closed:
 		return err

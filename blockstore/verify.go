@@ -80,8 +80,12 @@ func VerifyDir(fs vfs.FS, dir string, pub ed25519.PublicKey, genesisHash block.H
 		return rep, err
 	}
 	defer func() { err = errors.Join(err, db.Close()) }()
+	found, err := readSlots(fs, dir)
+	if err != nil {
+		return rep, err
+	}
 	v := verifier{db: db, pub: pub, genesis: genesisHash, rep: &rep}
-	return rep, v.run()
+	return rep, v.run(&found)
 }
 
 // verifier is one VerifyDir under way.
@@ -92,13 +96,22 @@ type verifier struct {
 	rep     *Report
 }
 
-func (v *verifier) run() error {
+func (v *verifier) run(found *slots) error {
 	st, err := loadState(v.db)
 	if err != nil {
 		return err
 	}
+	if err := v.mark(found, st); err != nil {
+		return err
+	}
 	if _, err := checkTail(v.db, st); err != nil {
 		v.rep.problem(err)
+	}
+	if l := st.lost; l != nil {
+		if l.why != nil {
+			v.rep.problem(l.why)
+		}
+		v.rep.problem(corrupt("verify tail", st.mark.height+1, "blocks up to %d of term %d are damaged or missing", l.claim.height, l.claim.synced))
 	}
 	if !st.started {
 		return nil
@@ -126,6 +139,32 @@ func (v *verifier) run() error {
 	}
 	if st.hasCheckpoint {
 		v.state(st.checkpoint)
+	}
+	return nil
+}
+
+// mark compares the mark file with the chain. That the last write is only in one of the two is no fault.
+func (v *verifier) mark(found *slots, st *state) error {
+	folder, err := read(v.db, "load folder id", []byte(metaFolder), decodeFolder)
+	if err != nil {
+		return err
+	}
+	pos, _, err := optional(v.db, "load position", metaPosition, decodePosition)
+	if err != nil {
+		return err
+	}
+	f, err := judge(found, folder, pos)
+	if err != nil {
+		v.rep.problem(err)
+		return nil
+	}
+	for i, err := range found.errs {
+		if err != nil {
+			v.rep.problem(corrupt("verify mark", 0, "slot %d: %w", i, err))
+		}
+	}
+	if f.missing {
+		v.rep.problem(corrupt("verify mark", f.slot.mark.height, "the log's last write is lost"))
 	}
 	return nil
 }
@@ -190,7 +229,7 @@ func (v *verifier) counts(st *state) error {
 		if err != nil {
 			return err
 		}
-		if got != c.want {
+		if got != c.want && st.lost == nil {
 			v.rep.problem(corrupt("verify index", 0, "%d %s are stored, the chain has %d", got, c.name, c.want))
 		}
 	}

@@ -86,7 +86,15 @@ func damage(t *testing.T, fs vfs.FS, edit func(db *pebble.DB) error) {
 	}
 }
 
-// Each kind of damage is in VerifyDir's report, and what concerns the end of the chain stops Open as well.
+// What becomes of an Open of a damaged folder.
+const (
+	opens   = "opens"
+	loses   = "opens and says what is lost"
+	refuses = "refuses"
+)
+
+// Each kind of damage is in VerifyDir's report. Where it concerns the end of the chain, Open says so: blocks can be
+// fetched from others, contradictions cannot be mended.
 func TestDamage(t *testing.T) {
 	_, blocks, nodes := goodFolder(t)
 	flip := func(key []byte) func(db *pebble.DB) error {
@@ -108,30 +116,30 @@ func TestDamage(t *testing.T) {
 	stranger := child(blocks[8], "stranger", 1)
 	for name, c := range map[string]struct {
 		edit  func(db *pebble.DB) error
-		opens bool
-		want  string
+		then string
+		want string
 	}{
-		"old block":             {flip(heightKey(spaceBlock, 3)), true, "height 3"},
-		"old block lost":        {drop(heightKey(spaceBlock, 3)), true, "height 3"},
-		"old hash lost":         {drop(heightKey(spaceHash, 3)), true, "height 3"},
-		"old height lost":       {drop(hashKey(spaceHeight, blocks[3].Hash())), true, "height 3"},
-		"block above commit":    {flip(heightKey(spaceBlock, 9)), false, "height 9"},
-		"block above commit 2":  {drop(heightKey(spaceBlock, 9)), false, "height 9"},
-		"replaced above commit": {put(heightKey(spaceBlock, 9), encodeBlock(stranger)), false, "height 9"},
-		"tip lost":              {drop(heightKey(spaceHash, 10)), false, "chain ends at 9, mark says 10"},
-		"beyond the mark":       {put(heightKey(spaceHash, 11), make([]byte, 32)), false, "chain ends at 11"},
-		"genesis lost":          {drop(heightKey(spaceHash, 0)), false, "chain begins at 1"},
-		"commit above tip":      {put([]byte(metaCommit), Commit{Height: 11}.encode()), false, "commit is at 11"},
-		"commit of other hash":  {put([]byte(metaCommit), Commit{Height: 8}.encode()), false, "committed 0000"},
-		"mark of other tip":     {put([]byte(metaMark0), mark{seq: 8, height: 10, tip: block.Hash{1}}.encode()), false, "mark says 01"},
-		"signature":             {flip(heightKey(spaceSignature, 5)), true, "not by this processor key"},
-		"signature above":       {put(heightKey(spaceSignature, 9), make([]byte, 64)), true, "above the commit"},
-		"tx index":              {flip(hashKey(spaceTx, blocks[5].Txs[0].Hash())), true, "is indexed at 5/1"},
-		"tx index lost":         {drop(hashKey(spaceTx, blocks[5].Txs[0].Hash())), true, "height 5"},
-		"tx index stray":        {put(hashKey(spaceTx, [32]byte{1}), txRef{}.encode()), true, "9 transactions are stored"},
-		"state node":            {flip(hashKey(spaceNode, nodes[0].Hash)), true, "another hash"},
-		"state node lost":       {drop(hashKey(spaceNode, nodes[0].Hash)), true, "not in the store"},
-		"signer record":         {put([]byte(metaSigner), ref{height: 7}.encode()), true, "signer record"},
+		"old block":             {flip(heightKey(spaceBlock, 3)), opens, "height 3"},
+		"old block lost":        {drop(heightKey(spaceBlock, 3)), opens, "height 3"},
+		"old hash lost":         {drop(heightKey(spaceHash, 3)), opens, "height 3"},
+		"old height lost":       {drop(hashKey(spaceHeight, blocks[3].Hash())), opens, "height 3"},
+		"block above commit":    {flip(heightKey(spaceBlock, 9)), loses, "height 9"},
+		"block above commit 2":  {drop(heightKey(spaceBlock, 9)), loses, "height 9"},
+		"replaced above commit": {put(heightKey(spaceBlock, 9), encodeBlock(stranger)), loses, "height 9"},
+		"tip lost":              {drop(heightKey(spaceHash, 10)), loses, "height 10"},
+		"beyond the mark":       {put(heightKey(spaceHash, 11), make([]byte, 32)), refuses, "stored above the tip"},
+		"genesis lost":          {drop(heightKey(spaceHash, 0)), opens, "height 0"},
+		"commit above tip":      {put([]byte(metaCommit), Commit{Height: 11}.encode()), refuses, "commit is at 11"},
+		"commit of other hash":  {put([]byte(metaCommit), Commit{Height: 8}.encode()), refuses, "committed 0000"},
+		"other tip than the mark":     {put([]byte(metaPosition), position{seq: 1, from: 1, mark: mark{height: 10, tip: block.Hash{1}}}.encode()), refuses, "the mark at 10"},
+		"signature":             {flip(heightKey(spaceSignature, 5)), opens, "not by this processor key"},
+		"signature above":       {put(heightKey(spaceSignature, 9), make([]byte, 64)), opens, "above the commit"},
+		"tx index":              {flip(hashKey(spaceTx, blocks[5].Txs[0].Hash())), opens, "is indexed at 5/1"},
+		"tx index lost":         {drop(hashKey(spaceTx, blocks[5].Txs[0].Hash())), opens, "height 5"},
+		"tx index stray":        {put(hashKey(spaceTx, [32]byte{1}), txRef{}.encode()), opens, "9 transactions are stored"},
+		"state node":            {flip(hashKey(spaceNode, nodes[0].Hash)), opens, "another hash"},
+		"state node lost":       {drop(hashKey(spaceNode, nodes[0].Hash)), opens, "not in the store"},
+		"signer record":         {put([]byte(metaSigner), ref{height: 7}.encode()), opens, "signer record"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			fs, _, _ := goodFolder(t)
@@ -152,19 +160,27 @@ func TestDamage(t *testing.T) {
 			}
 			s, err := Open(testOptions(fs))
 			var corruption *CorruptionError
-			switch {
-			case c.opens && err != nil:
-				t.Fatalf("Open: %v", err)
-			case !c.opens && !errors.As(err, &corruption):
-				t.Fatalf("Open: %v, want a CorruptionError", err)
-			case c.opens:
-				if err := s.Close(); err != nil {
-					t.Fatal(err)
+			if c.then == refuses {
+				if !errors.As(err, &corruption) {
+					t.Fatalf("Open: %v, want a CorruptionError", err)
 				}
-			case err != nil: // the folder was let go of
+				// The folder was let go of.
 				if _, err := VerifyDir(fs, testDir, nil, block.Hash{}); err != nil {
 					t.Fatal(err)
 				}
+				return
+			}
+			if err != nil {
+				t.Fatalf("Open: %v", err)
+			}
+			if _, h, tip := s.Mark(); h != 10 || tip != blocks[10].Hash() {
+				t.Errorf("mark %d %s", h, tip)
+			}
+			if lost := s.Lost(); (lost != nil) != (c.then == loses) {
+				t.Errorf("lost: %+v", lost)
+			}
+			if err := s.Close(); err != nil {
+				t.Fatal(err)
 			}
 		})
 	}
@@ -172,7 +188,7 @@ func TestDamage(t *testing.T) {
 
 // A damaged record of the hard state stops Open: no zero value may stand in for it.
 func TestDamagedMeta(t *testing.T) {
-	for _, key := range []string{metaFormat, metaMark0, metaMark1, metaCommit, metaSigner, metaCheckpoint, metaNacked} {
+	for _, key := range []string{metaFormat, metaFolder, metaPosition, metaCommit, metaSigner, metaCheckpoint, metaNacked} {
 		fs, _, _ := goodFolder(t)
 		damage(t, fs, func(db *pebble.DB) error { return db.Set([]byte(key), []byte("short"), pebble.Sync) })
 		var corruption *CorruptionError
@@ -189,7 +205,7 @@ func TestDamagedMeta(t *testing.T) {
 	if _, err := Open(testOptions(fs)); !errors.As(err, &corruption) {
 		t.Errorf("format lost: %v", err)
 	}
-	damage(t, fs, func(db *pebble.DB) error { return db.Set([]byte(metaFormat), encodeUint64(2), pebble.Sync) })
+	damage(t, fs, func(db *pebble.DB) error { return db.Set([]byte(metaFormat), encodeUint64(formatVersion+1), pebble.Sync) })
 	if _, err := Open(testOptions(fs)); err == nil || errors.As(err, &corruption) {
 		t.Errorf("format of the future: %v", err)
 	}

@@ -1,7 +1,10 @@
 package blockstore
 
 import (
+	"bytes"
+	"errors"
 	"fmt"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2"
 )
@@ -143,30 +146,49 @@ func (s *Store) settle(g *group, err error) error {
 	return s.failure()
 }
 
-// commit hands a group to Pebble and waits until it is applied and, if it has to be, synced; in a failed file system
-// for ever.
+// commit hands a group to Pebble and waits until it is applied and, if it has to be, synced, there and in the mark; in a
+// failed file system for ever.
 func (s *Store) commit(g *group) (err error) {
 	defer func() {
 		if r := recover(); r != nil { // Pebble panics when its log cannot take a record
 			err = fmt.Errorf("commit: %v", r)
 		}
 	}()
-	if g.sync && g.pb.Empty() { // a barrier: Pebble would not sync for it
-		if err := g.pb.LogData([]byte("sync"), nil); err != nil {
-			return fmt.Errorf("commit: %w", err)
-		}
-	}
-	g.bytes = g.pb.Len()
-	if g.pb.Empty() {
+	if !g.sync && g.pb.Empty() {
 		return nil
 	}
-	opts := pebble.NoSync
-	if g.sync {
-		opts = pebble.Sync
-	}
-	if err := s.db.Apply(g.pb, opts); err != nil {
+	if err := g.seal(); err != nil {
 		return fmt.Errorf("commit: %w", err)
 	}
-	g.waited = g.pb.CommitStats().CommitWaitDuration
+	g.bytes = g.pb.Len()
+	repr := g.pb.Repr()
+	if !g.sync {
+		s.mark.hold(g.st.seq, bytes.Clone(repr), len(g.st.election))
+		if err := s.db.Apply(g.pb, pebble.NoSync); err != nil {
+			return fmt.Errorf("commit: %w", err)
+		}
+		return nil
+	}
+	s.mark.hold(g.st.seq, repr, len(g.st.election))
+	began := time.Now()
+	if s.mark.prepare(&g.st, g.from) {
+		err = s.commitBoth(g.pb)
+	} else if err = s.db.Apply(g.pb, pebble.Sync); err == nil {
+		err = s.mark.flush()
+	}
+	if err != nil {
+		return fmt.Errorf("commit: %w", err)
+	}
+	g.waited = time.Since(began)
+	s.mark.synced()
 	return nil
+}
+
+// commitBoth has log and mark synced at the same time. A crash between the two loses nothing: whichever came first has
+// all of it.
+func (s *Store) commitBoth(pb *pebble.Batch) error {
+	if err := s.db.ApplyNoSyncWait(pb, pebble.Sync); err != nil {
+		return err
+	}
+	return errors.Join(s.mark.flush(), pb.SyncWait())
 }

@@ -112,6 +112,9 @@ func New(cfg Config) (_ *Node, err error) {
 
 // restore brings back what is stored.
 func (n *Node) restore() error {
+	if l := n.store.Lost(); l != nil {
+		return &blockstore.CorruptionError{Op: "restore", Height: l.Height, Err: errors.New("blocks that this node acknowledged are damaged")}
+	}
 	all, zero, err := restore(n.store, n.ex, n.log)
 	if err != nil {
 		return err
