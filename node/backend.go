@@ -97,7 +97,7 @@ func (n *Node) Status() api.Status {
 		Height: st.Height(), TipHash: st.BlockHash(), StateRoot: st.Root(), ChainID: st.ChainID(),
 		ChainVersion: st.ChainVersion(), CodeVersion: strings.Join(n.ex.CodeVersions(), ","),
 		ConfigVersion: s.Cfg.Key.Ver, Quorum: s.Cfg.Majority(), LeaseMs: n.raft.Lease().Milliseconds(),
-		PID: os.Getpid(), Members: []api.Member{},
+		PID: os.Getpid(), SupervisorPID: n.cfg.SupervisorPID, Members: []api.Member{},
 	}
 	if s.Taking {
 		out.State = wire.StateCandidate // it does not lead before its takeover is done

@@ -78,7 +78,9 @@ type Config struct {
 	Peer         peer.Config
 	API          api.Config
 	Limits       Limits
-	Logger       zerolog.Logger
+	// SupervisorPID is the process that watches over this one and tells the others when it ends, 0 for none. It is shown.
+	SupervisorPID int
+	Logger        zerolog.Logger
 }
 
 // DefaultConfig returns a configuration that lacks what only the user knows: ids, folders, genesis, keys, addresses.

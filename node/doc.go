@@ -44,6 +44,12 @@
 // By default a read is linearizable (R20): the leader notes its commit, at least its takeover, proves by a heartbeat
 // round that it still leads, and the node that was asked waits until its own final height is there.
 //
+// # A leader that dies
+//
+// Others need not wait for a timeout when they are told. A supervisor that sees this process exit sends DeathNotice to
+// NoticeTargets (R23a). A node whose link to the leader breaks connects to it anew; a refusal starts the pre-vote early,
+// but unseats nobody before the election timeout, because a firewall may refuse as well (R23b).
+//
 // # Start and stop
 //
 // New executes the stored blocks since the newest checkpoint, at most a few thousand, and no others. Run hands

@@ -100,7 +100,13 @@ func (l *linkHandler) PeerUp(id string) {
 	})
 }
 
-func (l *linkHandler) PeerDown(id string) { l.n.log.Debug().Str("peer", id).Msg("peer link down") }
+func (l *linkHandler) PeerDown(id string) {
+	n := l.n
+	n.log.Debug().Str("peer", id).Msg("peer link down")
+	if n.ctx.Err() == nil && string(n.raft.Status().Leader) == id {
+		n.wg.Go(func() { n.probe(id) })
+	}
+}
 
 // fetches carries out the replication core's requests for blocks, one at a time.
 type fetches struct{ n *Node }

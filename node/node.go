@@ -203,6 +203,7 @@ func (n *Node) makeParts() error {
 	n.raft, err = raftify.New(raftify.Options{
 		Config: rcfg, Store: electionStore{n.store}, Hook: n.ch, Logger: cfg.Logger.With().Str("part", "raftify").Logger(),
 		AfterStep: n.afterStep, OnEvent: n.electionEvent, Fatal: n.fail,
+		PeerKey: n.peerKey,
 	})
 	if err != nil {
 		return fmt.Errorf("election: %w", err)
@@ -379,6 +380,10 @@ func (n *Node) electionEvent(e core.Event) {
 		log.Info().Str("peer", string(e.Peer)).Str("what", e.Detail).Msg("handover")
 	case core.EventConfig:
 		log.Info().Uint64("config", e.Cfg.Ver).Msg("configuration")
+	case core.EventDied:
+		log.Info().Str("peer", string(e.Peer)).Uint64("boot", e.Seq).Msg("its supervisor says that this start of it has ended")
+	case core.EventSuspected:
+		log.Info().Str("peer", string(e.Peer)).Msg("the leader's host refuses connections")
 	case core.EventLeading, core.EventRound: // the chain's takeover says the first; the second is each read's
 	}
 }

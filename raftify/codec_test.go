@@ -35,6 +35,8 @@ func sampleMessages() []core.Message {
 		{Type: core.MsgHB, Header: h, Seq: 70000, Cfg: sampleConfig(1), Attachment: bytes.Repeat([]byte{7}, maxAttachmentBytes)},
 		{Type: core.MsgHBAck, Header: h, Seq: 70000, CfgKey: core.CfgKey{CTerm: 1 << 40, Ver: 128}, Reachable: []core.NodeID{"a", "c"}},
 		{Type: core.MsgTimeoutNow, Header: h},
+		{Type: core.MsgPreVote, Header: h, NextTerm: 301, Cfg: sampleConfig(3), Dead: sampleDeath()},
+		{Type: core.MsgDeath, Header: core.Header{From: "c", To: "b"}, Dead: sampleDeath()},
 		{Type: core.MsgBootInfo, Header: core.Header{From: "a", To: "b"}, Addr: "host.example:7000"},
 		{Type: core.MsgBootPromise, Header: h, Promise: core.ClusterID{0xff}},
 		{Type: core.MsgBootPropose, Header: h, Cfg: &core.Config{Key: core.CfgKey{Ver: 1}}},

@@ -30,6 +30,10 @@
 // memberlist's encrypted and authenticated packets on one UDP and TCP port; long ones take TCP. Any message may be
 // lost: whoever needs an answer asks again.
 //
+// A death notice (notice.go) comes to the same UDP port without the gossip's encryption, from a supervisor that has no
+// key: it is a statement of which start of which node has ended, signed beforehand by that node's own key
+// (Options.PeerKey), and counts for that start alone, however late or often it comes. Requests for votes carry it on.
+//
 // # Durable state
 //
 // core.HardState, kept by a Store: id, incarnation (random, made with the folder), boot number (raised and synced by

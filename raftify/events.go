@@ -98,7 +98,7 @@ func (n *Node) logEvent(e core.Event) {
 			return
 		}
 	case core.EventLeader, core.EventElected, core.EventLeading, core.EventStepDown, core.EventConfig,
-		core.EventBootstrapped, core.EventTransfer, core.EventReconfigured, core.EventJoined:
+		core.EventBootstrapped, core.EventTransfer, core.EventReconfigured, core.EventJoined, core.EventDied, core.EventSuspected:
 	case core.EventJoinRefused:
 		level = zerolog.WarnLevel
 		if !n.alarms.allow(string(e.Peer) + e.Detail) {

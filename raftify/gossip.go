@@ -81,7 +81,7 @@ func openGossip(cfg *Config, deliver func(core.Message), count *counters, l zero
 	}
 	if g.list, err = memberlist.Create(mc); err != nil {
 		cancel()
-		return nil, err
+		return nil, errors.Join(err, mc.Transport.Shutdown())
 	}
 	g.wg.Go(g.sendLoop)
 	g.wg.Go(g.joinLoop)
@@ -110,6 +110,10 @@ func (g *gossip) memberlistConfig(cfg *Config) (*memberlist.Config, error) {
 			g.log.Warn().Err(err).Str("addr", cfg.addr()).Msg("own address does not resolve")
 		}
 	}
+	bound, ok := netip.AddrFromSlice(net.ParseIP(mc.BindAddr))
+	if !ok {
+		return nil, fmt.Errorf("bind_addr %s is no address", mc.BindAddr)
+	}
 	mc.SecretKey = cfg.Encrypt
 	mc.GossipVerifyIncoming, mc.GossipVerifyOutgoing = true, true
 	mc.EnableCompression = false
@@ -120,7 +124,8 @@ func (g *gossip) memberlistConfig(cfg *Config) (*memberlist.Config, error) {
 	mc.GossipNodes = 2
 	mc.PushPullInterval = time.Minute
 	mc.DeadNodeReclaimTime = 10 * time.Second // a node may come back at another address
-	return mc, nil
+	mc.Transport, err = listen(netip.AddrPortFrom(bound.Unmap(), uint16(cfg.BindPort)), g.notice, mc.Logger)
+	return mc, err
 }
 
 // Send implements Transport: encode, queue, return.
@@ -283,6 +288,16 @@ func (g *gossip) NotifyMsg(b []byte) {
 		return
 	}
 	g.deliver(m)
+}
+
+// notice is called with a packet that begins like a death notice.
+func (g *gossip) notice(b []byte) {
+	d, err := ParseDeath(b)
+	if err != nil {
+		g.count.malformed.Add(1)
+		return
+	}
+	g.deliver(core.Message{Type: core.MsgDeath, Header: core.Header{From: d.ID, To: g.id}, Dead: &d})
 }
 
 // NodeMeta is part of memberlist's delegate; no metadata is gossiped.

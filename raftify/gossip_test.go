@@ -77,6 +77,11 @@ func (g *gossipCluster) config(id core.NodeID) Config {
 
 func (g *gossipCluster) start(id core.NodeID, cfg Config) *Node {
 	g.t.Helper()
+	return g.startWith(id, cfg, func(*Options) {})
+}
+
+func (g *gossipCluster) startWith(id core.NodeID, cfg Config, change func(*Options)) *Node {
+	g.t.Helper()
 	store, err := OpenFileStore(filepath.Join(g.dir, string(id)))
 	if err != nil {
 		g.t.Fatal(err)
@@ -87,6 +92,7 @@ func (g *gossipCluster) start(id core.NodeID, cfg Config) *Node {
 		Config: cfg, Store: store,
 		Logger: zerolog.New(zerolog.NewTestWriter(g.t)).With().Str("node", string(id)).Logger(),
 	}
+	change(&opt)
 	if g.hears != nil {
 		opt.Transport = func(deliver func(core.Message)) (Transport, error) {
 			return openGossip(&n.cfg, func(m core.Message) {

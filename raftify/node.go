@@ -2,6 +2,7 @@ package raftify
 
 import (
 	"context"
+	"crypto/ed25519"
 	"crypto/rand"
 	"encoding/binary"
 	"errors"
@@ -42,6 +43,9 @@ type Options struct {
 	// Fatal is called once, from a goroutine of the node and after the loop has ended, when a write failed (PROTOCOL
 	// R24): the process should exit. It may call Close. Nil: the node just stops.
 	Fatal func(error)
+	// PeerKey returns the key with which the death notices of a node are verified (PROTOCOL R23), nil if there is none. Any
+	// goroutine may call it, and it must not block. Nil: death notices are ignored.
+	PeerKey func(core.NodeID) ed25519.PublicKey
 	// Clock is nil for the machine's own clocks.
 	Clock Clock
 	// Transport opens another transport than the gossip; deliver may be called by any goroutine and never blocks.
@@ -59,6 +63,8 @@ type Node struct {
 	inbox *inbox
 	count counters
 	peers map[core.NodeID]string // addresses that the operator gave
+	death core.Death             // what a supervisor says when this start has ended
+	will  notices
 
 	// Of the owner loop alone, once started.
 	core      *core.Core
@@ -112,6 +118,7 @@ func New(opt Options) (*Node, error) {
 	n := &Node{
 		opt: opt, cfg: cfg, tm: cfg.Timings(), clock: opt.Clock, inbox: newInbox(),
 		log:   opt.Logger.Level(max(level, opt.Logger.GetLevel())),
+		will:  notices{key: opt.PeerKey},
 		peers: map[core.NodeID]string{}, alarms: newLimiter(10 * time.Second),
 		stop: make(chan struct{}), stopped: make(chan struct{}), closed: make(chan struct{}), changed: make(chan struct{}),
 	}
@@ -126,7 +133,7 @@ func New(opt Options) (*Node, error) {
 	if err != nil {
 		return nil, fmt.Errorf("election core: %w", err)
 	}
-	n.lastTick = now
+	n.lastTick, n.death = now, n.core.Death()
 	n.publish()
 	return n, nil
 }
@@ -184,6 +191,10 @@ func (nowhere) Close() error                           { return nil }
 
 func (n *Node) deliver(m core.Message) {
 	n.count.received.Add(1)
+	if m.Dead != nil && !n.will.proven(n.snap.Load().Cfg, *m.Dead) {
+		n.count.unproven.Add(1)
+		m.Dead = nil // of a request only this part is worth nothing
+	}
 	if n.inbox.deliver(m) {
 		n.count.overflow.Add(1)
 	}
@@ -212,8 +223,13 @@ func (n *Node) call(ctx context.Context, fn func(now core.Instant, c *core.Core)
 	}
 }
 
+// Turned returns when the owner loop has taken a turn since the call, ErrClosed when it has ended.
+func (n *Node) Turned(ctx context.Context) error {
+	return n.call(ctx, func(core.Instant, *core.Core) {})
+}
+
 // Suspect tells the node that the host of id refused a connection just now (PROTOCOL R23b): a hint that lets a
-// pre-vote start early. It never unseats a leader by itself.
+// pre-vote start early. It unseats a leader by itself only where Timing.NoLease switches leases off.
 func (n *Node) Suspect(id core.NodeID) bool {
 	return n.Post(func(now core.Instant, c *core.Core) { c.Suspect(now, id) })
 }

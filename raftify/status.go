@@ -127,6 +127,16 @@ func (n *Node) Members() []Member {
 	return out
 }
 
+// Addr returns the gossip address of a member: the one that the operator configured, or else the cluster's own; "" for
+// a stranger.
+func (n *Node) Addr(id core.NodeID) string {
+	if addr, ok := n.peers[id]; ok {
+		return addr
+	}
+	m, _ := n.snap.Load().Cfg.Member(id)
+	return m.Addr
+}
+
 func (n *Node) liveness() (Liveness, bool) {
 	n.mu.Lock()
 	defer n.mu.Unlock()

@@ -27,6 +27,7 @@ type Stats struct {
 	Received   uint64 // messages that were decoded
 	Malformed  uint64 // inputs that were not a message
 	Dropped    uint64 // messages that did not count (core.ErrDropped)
+	Unproven   uint64 // death notices that nobody could have meant, or that the node itself did not sign
 	Overflow   uint64 // messages dropped because a queue was full
 	NoAddress  uint64 // messages to a node whose address is not known, or not resolved yet
 	SendErrors uint64 // messages that the network refused
@@ -34,14 +35,14 @@ type Stats struct {
 }
 
 type counters struct {
-	sent, received, malformed, dropped, overflow, noAddress, sendErrors, lostEvents atomic.Uint64
+	sent, received, malformed, unproven, dropped, overflow, noAddress, sendErrors, lostEvents atomic.Uint64
 }
 
 // Stats returns the counters. Safe for concurrent use.
 func (n *Node) Stats() Stats {
 	c := &n.count
 	return Stats{
-		Sent: c.sent.Load(), Received: c.received.Load(), Malformed: c.malformed.Load(), Dropped: c.dropped.Load(),
+		Sent: c.sent.Load(), Received: c.received.Load(), Malformed: c.malformed.Load(), Unproven: c.unproven.Load(), Dropped: c.dropped.Load(),
 		Overflow: c.overflow.Load(), NoAddress: c.noAddress.Load(), SendErrors: c.sendErrors.Load(),
 		LostEvents: c.lostEvents.Load(),
 	}

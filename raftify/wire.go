@@ -2,6 +2,7 @@ package raftify
 
 import (
 	"bytes"
+	"crypto/ed25519"
 	"fmt"
 
 	"github.com/baton-ha/baton/raftify/core"
@@ -12,7 +13,7 @@ import (
 // there are no unknown fields, no trailing bytes and no second spelling of a number.
 const (
 	wireVersion        = 1
-	wireFields         = 18
+	wireFields         = 19
 	maxAttachmentBytes = 4 << 10
 	// maxMessageBytes is more than any message within the limits: 64 members of 64+16+256 bytes, 64 ids, an attachment.
 	maxMessageBytes = 40 << 10
@@ -30,6 +31,9 @@ func EncodeMessage(m *core.Message) ([]byte, error) {
 		if len(id) > maxIDBytes {
 			return nil, fmt.Errorf("reachable id of %d bytes, at most %d", len(id), maxIDBytes)
 		}
+	}
+	if m.Dead != nil && (len(m.Dead.ID) > maxIDBytes || len(m.Dead.Sig) != ed25519.SignatureSize) {
+		return nil, fmt.Errorf("message %v to %q: its death notice is not signed", m.Type, m.To)
 	}
 	if m.Cfg != nil {
 		if err := checkCfg(m.Cfg); err != nil {
@@ -64,6 +68,11 @@ func appendMessage(m *core.Message) []byte {
 	f.text(m.Addr)
 	f.bytes(m.Promise[:])
 	f.bytes(m.Attachment)
+	if m.Dead == nil {
+		f.bytes(nil)
+	} else {
+		f.bytes(append(appendDeath(nil, *m.Dead), m.Dead.Sig...))
+	}
 	return f.buf.Bytes()
 }
 
@@ -100,6 +109,13 @@ func DecodeMessage(b []byte) (core.Message, error) {
 	m.Addr = s.text(maxAddrBytes)
 	s.fixed(m.Promise[:])
 	m.Attachment = s.bytes(maxAttachmentBytes)
+	if b := s.bytes(maxNoticeBytes); b != nil {
+		d, err := ParseDeath(b)
+		if err != nil {
+			s.fail("%v", err)
+		}
+		m.Dead = &d
+	}
 	if err := s.end(); err != nil {
 		return core.Message{}, err
 	}

@@ -1,5 +1,7 @@
 // Command baton runs a node of a cluster, lays out a new cluster, and talks to one.
 //
+// `baton run` is two processes, a supervisor and the node itself: see internal/supervise.
+//
 // It is wiring only: flags, signals, exit statuses and how things are printed. What it does is in the packages that it
 // calls: config reads and writes files, node runs a processor, node/client talks to a cluster's API, node/api to a
 // node's admin socket.

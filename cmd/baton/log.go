@@ -63,3 +63,16 @@ func (w *holdingWriter) release() error {
 	_, err := w.held.WriteTo(w.to)
 	return err
 }
+
+// lockedWriter lets several write to one writer. It is safe for concurrent use.
+type lockedWriter struct {
+	mu sync.Mutex
+	to io.Writer
+}
+
+// Write writes p.
+func (w *lockedWriter) Write(p []byte) (int, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.to.Write(p)
+}

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -28,6 +29,9 @@ func execute(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	root.SetOut(stdout)
 	root.SetErr(stderr)
 	if err := root.ExecuteContext(ctx); err != nil {
+		if status, ok := errors.AsType[exitError](err); ok {
+			return int(status)
+		}
 		fmt.Fprintln(stderr, "baton: "+oneLine(err)) //nolint:errcheck // there is nobody left to tell
 		return 1
 	}

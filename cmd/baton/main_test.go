@@ -12,6 +12,21 @@ import (
 	"testing"
 )
 
+// asBaton is set in the environment of processes that tests start: they are baton itself.
+const asBaton = "TEST_AS_BATON"
+
+// TestMain makes the test binary a baton for the commands that start another process of themselves.
+func TestMain(m *testing.M) {
+	if os.Getenv(asBaton) != "" {
+		main()
+		return
+	}
+	if err := os.Setenv(asBaton, "1"); err != nil {
+		panic(err)
+	}
+	m.Run()
+}
+
 // baton runs one command line as main would.
 func baton(t *testing.T, args ...string) (code int, stdout, stderr string) {
 	t.Helper()

@@ -1,13 +1,18 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
+	"sync"
+	"time"
 
 	"github.com/rs/zerolog"
 	"github.com/spf13/cobra"
 
+	"github.com/baton-ha/baton/blockstore"
+	"github.com/baton-ha/baton/cmd/baton/internal/supervise"
 	"github.com/baton-ha/baton/config"
 	"github.com/baton-ha/baton/node"
 	"github.com/baton-ha/baton/node/peer"
@@ -15,34 +20,82 @@ import (
 )
 
 func newRunCmd() *cobra.Command {
-	var file string
+	var (
+		file          string
+		alone, worker bool
+	)
 	cmd := &cobra.Command{
 		Use: "run --config FILE", Short: "Run a node", Args: cobra.NoArgs,
 		Long: "run runs one node until SIGTERM or SIGINT. It then hands the leadership over, if it has it, closes everything and\n" +
-			"exits with status 0; a second signal ends it at once. Logs go to stderr.",
+			"exits with status 0; a second signal ends it at once. Logs go to stderr.\n\n" +
+			"The node runs in a process of its own. When that is killed, the one that was started tells the other nodes at once,\n" +
+			"so that they need not wait for a timeout, and starts it again. With --no-supervise there is one process only.",
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if !alone && !worker {
+				return superviseNode(cmd, file)
+			}
+			parent := supervise.Alone()
+			if worker {
+				var err error
+				if parent, err = supervise.Attach(func() { os.Exit(1) }); err != nil {
+					return err
+				}
+			}
 			n, err := openNode(file)
 			if err != nil {
 				return err
 			}
-			return runNode(cmd, n)
+			return runNode(cmd, n, parent)
 		},
 	}
 	addConfig(cmd, &file)
 	cobra.CheckErr(cmd.MarkFlagRequired("config"))
+	cmd.Flags().BoolVar(&alone, "no-supervise", false, "run the node in this very process, for debuggers and containers that restart it")
+	cmd.Flags().BoolVar(&worker, "worker", false, "be the process of a supervised node")
+	cobra.CheckErr(cmd.Flags().MarkHidden("worker"))
 	return cmd
 }
 
-func runNode(cmd *cobra.Command, files *config.Node) error {
+// exitError is the exit status of a worker that has said itself what is wrong.
+type exitError int
+
+func (e exitError) Error() string { return fmt.Sprintf("the node ended with status %d", int(e)) }
+
+// superviseNode runs the node as a process of its own. The configuration is the worker's to read and to complain about.
+func superviseNode(cmd *cobra.Command, file string) error {
+	self, err := os.Executable()
+	if err != nil {
+		return fmt.Errorf("start the node's process: %w; --no-supervise does without it", err)
+	}
+	stderr := cmd.ErrOrStderr()
+	if _, file := stderr.(*os.File); !file {
+		stderr = &lockedWriter{to: stderr}
+	}
+	status, err := supervise.Run(cmd.Context(), supervise.Options{
+		Command: []string{self, "run", "--config", file, "--worker"},
+		Stdout:  cmd.OutOrStdout(), Stderr: stderr,
+		Logger: func(level, format string) zerolog.Logger {
+			return newLogger(stderr, config.Log{Level: level, Format: format})
+		},
+		Notify: supervise.NotifySystemd,
+	})
+	if err == nil && status != 0 {
+		return exitError(status)
+	}
+	return err
+}
+
+func runNode(cmd *cobra.Command, files *config.Node, parent *supervise.Parent) error {
 	held := &holdingWriter{to: cmd.ErrOrStderr()}
 	cfg, err := nodeConfig(files, newLogger(held, files.Config.Log))
 	if err != nil {
 		return err
 	}
+	cfg.SupervisorPID = parent.PID()
 	if err := os.MkdirAll(cfg.StateDir, 0o700); err != nil {
 		return fmt.Errorf("state_dir: %w", err)
 	}
-	n, err := node.New(cfg)
+	n, err := newNode(cmd.Context(), cfg, parent.PID() > 0)
 	if errors.Is(err, node.ErrWrongKey) {
 		// Of the two texts the one that names the file helps more.
 		err = errors.Join(files.CheckProcessorKey(), err)
@@ -53,7 +106,67 @@ func runNode(cmd *cobra.Command, files *config.Node) error {
 	if err := held.release(); err != nil {
 		return err
 	}
-	return n.Run(cmd.Context())
+	hello := supervise.Hello{Notice: n.DeathNotice(), LogLevel: files.Config.Log.Level, LogFormat: files.Config.Log.Format}
+	if err := errors.Join(parent.Hello(hello), parent.Targets(n.NoticeTargets())); err != nil {
+		return errors.Join(err, n.Close())
+	}
+	ctx, ended := context.WithCancel(parent.Context(cmd.Context()))
+	var reports sync.WaitGroup
+	defer reports.Wait()
+	defer ended()
+	reports.Go(func() { report(ctx, n, parent) })
+	return n.Run(ctx)
+}
+
+// folderPatience is how long a worker waits for a data folder that is in use: that of a supervisor that was killed hands
+// the leadership over before it ends.
+const folderPatience = 3 * time.Second
+
+// newNode makes the node, with patience for its folder if need be.
+func newNode(ctx context.Context, cfg node.Config, patient bool) (*node.Node, error) {
+	ctx, cancel := context.WithTimeout(ctx, folderPatience)
+	defer cancel()
+	for {
+		n, err := node.New(cfg)
+		if !patient || !errors.Is(err, blockstore.ErrInUse) {
+			return n, err
+		}
+		again := time.NewTimer(10 * time.Millisecond)
+		select {
+		case <-again.C:
+		case <-ctx.Done():
+			again.Stop()
+			return nil, err
+		}
+	}
+}
+
+// turnEvery is how often a node says that its owner loop turns, and whom to tell of its death. A watchdog must wait for
+// several times as long.
+const turnEvery = time.Second
+
+// report tells whoever looks after this process how it is, until ctx ends. That nobody listens any more shows elsewhere.
+func report(ctx context.Context, n *node.Node, parent *supervise.Parent) {
+	tick := time.NewTicker(turnEvery)
+	defer tick.Stop()
+	started := n.Started()
+	for {
+		select {
+		case <-started:
+			started = nil
+			_ = parent.Ready()
+		case <-tick.C:
+			turned, cancel := context.WithTimeout(ctx, turnEvery)
+			if n.Turned(turned) == nil {
+				_ = parent.Turned()
+			}
+			cancel()
+			_ = parent.Targets(n.NoticeTargets())
+		case <-ctx.Done():
+			_ = parent.Stopping()
+			return
+		}
+	}
 }
 
 // nodeConfig is what a node is made of, from its files.

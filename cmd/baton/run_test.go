@@ -60,11 +60,13 @@ type running struct {
 	stderr bytes.Buffer // read it after wait
 }
 
-func start(t *testing.T, configFile string) *running {
+func start(t *testing.T, configFile string, flags ...string) *running {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	r := &running{stop: cancel, code: make(chan int, 1)}
-	go func() { r.code <- execute(ctx, []string{"run", "--config", configFile}, &bytes.Buffer{}, &r.stderr) }()
+	go func() {
+		r.code <- execute(ctx, append([]string{"run", "--config", configFile}, flags...), &bytes.Buffer{}, &r.stderr)
+	}()
 	t.Cleanup(cancel)
 	return r
 }

@@ -43,7 +43,7 @@ func (s *spawner) start(cmd *exec.Cmd) error {
 // close ends the thread. All processes must have ended.
 func (s *spawner) close() { close(s.work) }
 
-// process is one run of one node.
+// process is one run of one node: its supervisor, which looks after the process of the node itself.
 type process struct {
 	cmd   *exec.Cmd
 	pid   int
@@ -86,10 +86,10 @@ func (p *process) running() bool {
 	}
 }
 
-// kill ends p with SIGKILL and returns when it is gone.
+// kill ends p, the node's own process and its supervisor, with SIGKILL and returns when the supervisor is gone.
 func (p *process) kill() {
 	p.told.Store(true)
-	_ = p.cmd.Process.Kill() // the only error is that it has ended
+	killAll(p.cmd.Process)
 	<-p.ended
 }
 

@@ -63,15 +63,18 @@ type Latency struct {
 type Failover struct {
 	AtMs   float64 `json:"at_ms"`
 	Killed string  `json:"killed"`
-	Leader string  `json:"leader"` // who leads after it
-	Term   uint64  `json:"term"`
+	// Supervisor is set when the node's supervisor was killed with it, so that nobody told the others.
+	Supervisor bool   `json:"supervisor"`
+	Leader     string `json:"leader"` // who leads after it
+	Term       uint64 `json:"term"`
 	// LeaderMs is from the kill until the new leader was seen to hold a lease, asked every 40 ms, or to acknowledge.
 	LeaderMs float64 `json:"leader_ms"`
 	// GapMs is from the kill to the first acknowledgement of a payment that was sent after it.
 	GapMs float64 `json:"gap_ms"`
 	// PauseMs is the longest time without any acknowledgement around it.
 	PauseMs float64 `json:"pause_ms"`
-	// CaughtUpMs is from starting the killed node again until it was level and ready.
+	// CaughtUpMs is until the killed node was level and ready again: from the kill, or when its supervisor was killed as
+	// well from starting it again.
 	CaughtUpMs float64 `json:"caught_up_ms"`
 }
 

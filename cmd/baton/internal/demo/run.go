@@ -188,7 +188,7 @@ func (r *run) payAndKill(ctx context.Context, background *sync.WaitGroup) (err e
 		if err := until(ctx, begin.Add(r.opts.Duration*time.Duration(k+1)/time.Duration(r.opts.Kills+1))); err != nil {
 			return err
 		}
-		if err := r.failover(ctx); err != nil {
+		if err := r.failover(ctx, k%2 == 1); err != nil {
 			return err
 		}
 	}
@@ -230,21 +230,30 @@ func (r *run) show(ctx context.Context, begin time.Time) {
 	}
 }
 
-// failover kills the leader, waits for the next one and for a payment that was sent after the kill, and starts the
-// killed node again until it is level.
-func (r *run) failover(ctx context.Context) error {
+// failover kills the leader, waits for the next one and for a payment that was sent after the kill, and then until the
+// killed node is level again. With all it kills the node's supervisor as well, and starts both again; otherwise the
+// supervisor tells the other nodes and starts the node's process by itself.
+func (r *run) failover(ctx context.Context, all bool) error {
 	id, term, err := r.w.awaitLeader(ctx, 0)
 	if err != nil {
 		return err
 	}
-	n := r.c.byID(id)
+	n, pid := r.c.byID(id), r.w.pid(id)
 	before := r.t.count.Load()
-	f := Failover{Killed: id}
+	f := Failover{Killed: id, Supervisor: all}
+	what := fmt.Sprintf("kill -9 %s, pid %d", id, pid)
+	if all {
+		what = fmt.Sprintf("kill -9 %s and its supervisor", id)
+	}
 	killed := time.Now()
 	acked := r.t.firstAfter(killed)
-	n.process().kill()
+	if all {
+		n.process().kill()
+	} else if err := killOne(pid); err != nil {
+		return fmt.Errorf("kill %s, pid %d: %w", id, pid, err)
+	}
 	f.AtMs = ms(killed.Sub(r.screen.start))
-	r.screen.eventAt(killed, red, "kill -9 %s, the leader of term %d, with %s payments acknowledged", id, term, group(int(before)))
+	r.screen.eventAt(killed, red, "%s: the leader of term %d, with %s payments acknowledged", what, term, group(int(before)))
 
 	if f.Leader, f.Term, err = r.w.awaitLeader(ctx, term); err != nil {
 		return err
@@ -267,9 +276,18 @@ func (r *run) failover(ctx context.Context) error {
 	f.PauseMs = ms(r.t.longestPause(killed, first))
 	r.screen.eventAt(first, green, "first payment sent after the kill is acknowledged, %.0f ms after it; longest silence %.0f ms", f.GapMs, f.PauseMs)
 
-	target, started := r.w.height(), time.Now()
-	if err := r.start(n, "started again"); err != nil {
-		return err
+	target, started := r.w.height(), killed
+	if all {
+		started = time.Now()
+		if err := r.start(n, "started again"); err != nil {
+			return err
+		}
+	} else {
+		again, err := r.w.awaitOtherPID(ctx, n, pid)
+		if err != nil {
+			return err
+		}
+		r.screen.event(plain, "%s started again by its supervisor: pid %d", id, again)
 	}
 	if err := r.w.awaitHeight(ctx, n, target, started); err != nil {
 		return err
@@ -278,7 +296,11 @@ func (r *run) failover(ctx context.Context) error {
 		return err
 	}
 	f.CaughtUpMs = ms(time.Since(started))
-	r.screen.event(plain, "%s has caught up with height %s, %.0f ms after its start", id, group(int(target)), f.CaughtUpMs)
+	since := "its start"
+	if !all {
+		since = "the kill"
+	}
+	r.screen.event(plain, "%s has caught up with height %s, %.0f ms after %s", id, group(int(target)), f.CaughtUpMs, since)
 	r.report.Failovers = append(r.report.Failovers, f)
 	return nil
 }

@@ -134,6 +134,23 @@ func (w *watcher) leaderNow() string {
 	return id
 }
 
+// pid returns the process id that a node last said it has.
+func (w *watcher) pid(id string) int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.views[id].status.PID
+}
+
+// awaitOtherPID returns the process id of n once it is another one than before.
+func (w *watcher) awaitOtherPID(ctx context.Context, n *node, before int) (pid int, err error) {
+	err = w.wait(ctx, n.id+" in another process", func(views map[string]view) bool {
+		v := views[n.id]
+		pid = v.status.PID
+		return v.err == nil && pid != before
+	})
+	return pid, err
+}
+
 // height returns the greatest final height that any node has spoken of.
 func (w *watcher) height() (h client.Height) {
 	w.mu.Lock()
