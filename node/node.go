@@ -50,6 +50,7 @@ type Node struct {
 	// Of the owner loop.
 	ch          *replication.Chain
 	queuedFinal block.Height
+	syncs       syncLog
 
 	view   atomic.Pointer[view]
 	ctx    context.Context
@@ -79,6 +80,7 @@ func New(cfg Config) (_ *Node, err error) {
 		cfg: cfg, log: cfg.Logger, start: time.Now(), hub: newHub(), fatal: make(chan error, 1),
 		up: make(chan struct{}), heights: map[string]block.Height{},
 	}
+	n.syncs.log = cfg.Logger
 	n.ctx, n.cancel = context.WithCancel(context.Background())
 	n.view.Store(&view{})
 	var undo []func()
