@@ -86,6 +86,7 @@ func superviseNode(cmd *cobra.Command, file string) error {
 }
 
 func runNode(cmd *cobra.Command, files *config.Node, parent *supervise.Parent) error {
+	keepHeadroom()
 	held := &holdingWriter{to: cmd.ErrOrStderr()}
 	cfg, err := nodeConfig(files, newLogger(held, files.Config.Log))
 	if err != nil {
