@@ -135,6 +135,8 @@ type Limits struct {
 	BlockBytes int `json:"block_bytes"`
 	// PeerQueue is how many messages may wait to be sent to one peer.
 	PeerQueue int `json:"peer_queue"`
+	// FreeBytes is how much room the disk of DataDir should have: with less the node hands the lead over.
+	FreeBytes int `json:"free_bytes"`
 }
 
 // Timing is the timing section; it must be the same on all nodes. Zero means: as it follows from raftify.performance.
@@ -208,6 +210,7 @@ func DefaultConfig() Config {
 			BlockTxs:     4096,
 			BlockBytes:   2 << 20,
 			PeerQueue:    4096,
+			FreeBytes:    256 << 20,
 		},
 	}
 }

@@ -270,6 +270,7 @@ func (l *Limits) validate(p *problems) {
 	p.inRange("limits.block_txs", l.BlockTxs, 1, block.MaxTxs)
 	p.inRange("limits.block_bytes", l.BlockBytes, maxBodyBytes, maxBlockBytes)
 	p.inRange("limits.peer_queue", l.PeerQueue, 16, maxQueue)
+	p.inRange("limits.free_bytes", l.FreeBytes, 1, 1<<50)
 	if l.BodyBytes > l.BlockBytes && l.BlockBytes >= maxBodyBytes {
 		p.add("limits.body_bytes", l.BodyBytes, "at most limits.block_bytes (%d)", l.BlockBytes)
 	}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"slices"
 	"strings"
 	"time"
 
@@ -16,7 +15,6 @@ import (
 	"github.com/baton-ha/baton/node/api"
 	"github.com/baton-ha/baton/node/api/wire"
 	"github.com/baton-ha/baton/node/chain"
-	"github.com/baton-ha/baton/node/peer"
 	"github.com/baton-ha/baton/raftify"
 	"github.com/baton-ha/baton/raftify/core"
 )
@@ -111,8 +109,21 @@ func (n *Node) Status() api.Status {
 		if string(m.ID) == n.cfg.ID {
 			h = st.Height()
 		}
-		out.Members = append(out.Members, api.Member{ID: string(m.ID), Voter: m.Voter, Alive: m.Alive, Height: h})
+		pin, _ := s.Cfg.Pin(m.ID)
+		out.Members = append(out.Members, api.Member{
+			ID: string(m.ID), Voter: m.Voter, Alive: m.Alive, Height: h, Held: pin.State == core.PinHeld,
+		})
 	}
+	for _, p := range s.Cfg.Pins {
+		switch p.State {
+		case core.PinInvited:
+			out.Invited = append(out.Invited, string(p.ID))
+		case core.PinBarred:
+			out.Removed = append(out.Removed, string(p.ID))
+		case core.PinMember, core.PinHeld:
+		}
+	}
+	out.Health = n.health.text()
 	return out
 }
 
@@ -157,6 +168,8 @@ func (n *Node) LeaderTransfer(ctx context.Context, to string) error {
 	case errors.Is(err, core.ErrNotVoter):
 		return &api.Error{Status: 422, Code: wire.CodeRejected, Message: fmt.Sprintf(
 			"%q is not another voter of the cluster; the voters are %s", to, n.voters())}
+	case errors.Is(err, core.ErrUnfit):
+		return &api.Error{Status: 422, Code: wire.CodeRejected, Message: fmt.Sprintf("%q says that it is not fit to lead: see its status", to)}
 	case errors.Is(err, core.ErrUnreachable):
 		return &api.Error{Status: 503, Code: wire.CodeUnavailable, Message: fmt.Sprintf("%q does not answer the leader", to)}
 	case errors.Is(err, core.ErrTransferring), errors.Is(err, core.ErrNotLeader), errors.Is(err, raftify.ErrTransferFailed):
@@ -167,67 +180,20 @@ func (n *Node) LeaderTransfer(ctx context.Context, to string) error {
 
 // askTransfer passes the wish on to the leader.
 func (n *Node) askTransfer(ctx context.Context, leader, to string) error {
-	return n.askLeader(ctx, leader, reqTransfer, to)
+	return n.askLeader(ctx, leader, reqTransfer, []byte(to))
 }
 
-func (n *Node) askLeader(ctx context.Context, leader string, kind byte, what string) error {
-	_, err := n.link.Request(ctx, leader, kind, []byte(what))
-	if remote, ok := errors.AsType[*peer.RemoteError](err); ok {
-		return &api.Error{Status: 422, Code: wire.CodeRejected, Message: fmt.Sprintf("the leader %s says: %v", leader, remote)}
-	}
+func (n *Node) askLeader(ctx context.Context, leader string, kind byte, what []byte) error {
+	b, err := n.link.Request(ctx, leader, kind, what)
 	if err != nil {
 		return &api.Error{Status: 503, Code: wire.CodeUnavailable, Message: fmt.Sprintf("ask the leader %s: %v", leader, err)}
 	}
-	return nil
-}
-
-// MemberChange makes one change of membership, wherever the leader is.
-func (n *Node) MemberChange(ctx context.Context, op, id string) error {
-	v := n.view.Load()
-	switch {
-	case v.leader == "":
-		return api.NoLeader(0)
-	case !v.leading:
-		return n.askLeader(ctx, v.leader, reqMember, op+" "+id)
-	case op == wire.MemberRemove && id == n.cfg.ID:
-		if err := n.LeaderTransfer(ctx, ""); err != nil {
-			return err
-		}
-		if v = n.view.Load(); v.leading || v.leader == "" {
-			return api.NoLeader(0)
-		}
-		return n.askLeader(ctx, v.leader, reqMember, op+" "+id)
-	}
-	var err error
-	switch op {
-	case wire.MemberRemove:
-		err = n.raft.RemoveMember(ctx, core.NodeID(id))
-	case wire.MemberPromote:
-		err = n.raft.PromoteMember(ctx, core.NodeID(id))
-	case wire.MemberAdd:
-		if !slices.ContainsFunc(n.cfg.Peer.Peers, func(p peer.Peer) bool { return p.ID == id }) {
-			return &api.Error{Status: 422, Code: wire.CodeRejected, Message: fmt.Sprintf(
-				"%q is not among the peers of %s, which leads: its key is not known", id, n.cfg.ID)}
-		}
-		err = n.raft.Invite(ctx, core.NodeID(id))
-	}
-	switch {
-	case errors.Is(err, core.ErrNoChange):
+	if len(b) == 0 {
 		return nil
-	case errors.Is(err, core.ErrUnsafe), errors.Is(err, core.ErrNotMember), errors.Is(err, core.ErrNotLevel):
-		return &api.Error{Status: 422, Code: wire.CodeRejected, Message: err.Error()}
-	case errors.Is(err, core.ErrNotLeader), errors.Is(err, raftify.ErrClosed):
-		return &api.Error{Status: 503, Code: wire.CodeUnavailable, Message: err.Error()}
 	}
-	return err
-}
-
-func (n *Node) voters() string {
-	s := n.raft.Status()
-	var ids []string
-	for _, id := range s.Cfg.Voters() {
-		ids = append(ids, string(id))
+	refusal, err := decodeAnswer(b)
+	if err != nil {
+		return fmt.Errorf("answer of the leader %s: %w", leader, err)
 	}
-	slices.Sort(ids)
-	return strings.Join(ids, ", ")
+	return refusal
 }

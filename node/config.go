@@ -1,6 +1,7 @@
 package node
 
 import (
+	"context"
 	"crypto/ed25519"
 	"errors"
 	"fmt"
@@ -35,6 +36,9 @@ type Limits struct {
 	CheckpointEvery block.Height
 	// CacheBytes is for the store's caches.
 	CacheBytes int64
+	// FreeBytes is how much room the disk of DataDir should have: with less the node hands the lead over, with less than a
+	// quarter it does not stand for election (PROTOCOL R24). 0: no matter.
+	FreeBytes uint64
 }
 
 // DefaultLimits returns bounds for a machine with a few gigabytes.
@@ -43,7 +47,7 @@ func DefaultLimits() Limits {
 		MaxInflight: 4, MaxBlockBytes: 2 << 20, MaxBlockTxs: 4096,
 		Pool:       mempool.DefaultLimits(),
 		MaxPending: 16384, MaxPendingBytes: 64 << 20, PendingFor: 30 * time.Second,
-		CheckpointEvery: 1000, CacheBytes: 128 << 20,
+		CheckpointEvery: 1000, CacheBytes: 128 << 20, FreeBytes: 256 << 20,
 	}
 }
 
@@ -78,6 +82,10 @@ type Config struct {
 	Peer         peer.Config
 	API          api.Config
 	Limits       Limits
+	// Health, if not nil, says whether the application can do its work on this node; it is asked twice a second, one call
+	// at a time, and no answer for two seconds is a bad one. On an error the node hands the lead over to a healthy one, if
+	// there is one, and is the last to be elected; that does not stop it otherwise.
+	Health func(ctx context.Context) error
 	// SupervisorPID is the process that watches over this one and tells the others when it ends, 0 for none. It is shown.
 	SupervisorPID int
 	Logger        zerolog.Logger

@@ -2,12 +2,13 @@ package node
 
 import (
 	"context"
+	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/baton-ha/baton/blockstore"
 	"github.com/baton-ha/baton/blockstore/block"
+	"github.com/baton-ha/baton/node/api"
 	"github.com/baton-ha/baton/node/peer"
 	"github.com/baton-ha/baton/node/replication"
 	"github.com/baton-ha/baton/raftify/core"
@@ -29,7 +30,7 @@ func (l *linkHandler) HandleMessage(from string, kind byte, payload []byte) {
 			return
 		}
 		reproduced := m.Type == replication.MsgProp && n.engine.ahead(m.Block)
-		n.raft.Do(func(now core.Instant, c *core.Core) {
+		n.raft.Post(func(now core.Instant, c *core.Core) {
 			if reproduced {
 				n.ch.Executed(now, m.Ref.Hash, true)
 			}
@@ -77,18 +78,19 @@ func (l *linkHandler) HandleRequest(ctx context.Context, from string, kind byte,
 		if !n.view.Load().leading {
 			return nil, fmt.Errorf("%s does not lead", n.cfg.ID)
 		}
-		return nil, n.LeaderTransfer(ctx, string(payload))
+		return answerOf(n.LeaderTransfer(ctx, string(payload)))
 	case reqMember:
-		op, id, ok := strings.Cut(string(payload), " ")
-		if !ok {
-			return nil, errMalformed
-		}
-		if !n.view.Load().leading {
-			return nil, fmt.Errorf("%s does not lead", n.cfg.ID)
-		}
-		return nil, n.MemberChange(ctx, op, id)
+		return answerOf(n.takeMemberRequest(ctx, payload))
 	}
 	return nil, fmt.Errorf("request kind %d: %w", kind, errMalformed)
+}
+
+// answerOf makes an answer that is meant for people one that travels whole: its text alone would lose what kind it is.
+func answerOf(err error) ([]byte, error) {
+	if ae := (*api.Error)(nil); errors.As(err, &ae) {
+		return encodeAnswer(ae), nil
+	}
+	return nil, err
 }
 
 func (l *linkHandler) PeerUp(id string) {
@@ -183,11 +185,13 @@ func serveFetch(store stored, q replication.Fetch, maxBytes int) ([]replication.
 	return out, nil
 }
 
-// heights asks the peers now and then how far they are, for the status page.
+// askHeights asks the peers now and then how far they are, for the status page, and looks who lives.
 func (n *Node) askHeights(ctx context.Context) {
 	tick := time.NewTicker(500 * time.Millisecond)
 	defer tick.Stop()
+	var life map[string]bool
 	for {
+		life = n.watchLife(life)
 		for _, id := range n.link.Connected() {
 			ctx, cancel := context.WithTimeout(ctx, time.Second)
 			if b, err := n.link.Request(ctx, id, reqHeight, nil); err == nil {

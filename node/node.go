@@ -46,18 +46,20 @@ type Node struct {
 	checkpoints *checkpoints
 	router      *router
 	fetches     *fetches
+	health      *health
 
 	// Of the owner loop.
 	ch          *replication.Chain
 	queuedFinal block.Height
-	syncs       syncLog
+	seen        core.Config // whose members the rest of the node was told of
 
-	view   atomic.Pointer[view]
-	ctx    context.Context
-	cancel context.CancelFunc
-	wg     sync.WaitGroup
-	fatal  chan error
-	up     chan struct{} // closed when the API listens
+	view    atomic.Pointer[view]
+	peerSet atomic.Pointer[[]peer.Peer] // see peers
+	ctx     context.Context
+	cancel  context.CancelFunc
+	wg      sync.WaitGroup
+	fatal   chan error
+	up      chan struct{} // closed when the API listens
 
 	mu      sync.Mutex
 	heights map[string]block.Height // of peers, as last heard
@@ -80,7 +82,6 @@ func New(cfg Config) (_ *Node, err error) {
 		cfg: cfg, log: cfg.Logger, start: time.Now(), hub: newHub(), fatal: make(chan error, 1),
 		up: make(chan struct{}), heights: map[string]block.Height{},
 	}
-	n.syncs.log = cfg.Logger
 	n.ctx, n.cancel = context.WithCancel(context.Background())
 	n.view.Store(&view{})
 	var undo []func()
@@ -199,7 +200,7 @@ func (n *Node) makeParts() error {
 		return fmt.Errorf("chain: %w", err)
 	}
 	n.engine, n.finalizer, n.checkpoints = newEngine(n), newFinalizer(n), newCheckpoints(n)
-	n.router, n.fetches = newRouter(n), &fetches{n}
+	n.router, n.fetches, n.health = newRouter(n), &fetches{n}, &health{n: n}
 	rcfg := cfg.Raftify
 	rcfg.NeverBootstrap = rcfg.NeverBootstrap || n.store.Election() == nil && n.marked()
 	n.raft, err = raftify.New(raftify.Options{
@@ -210,7 +211,11 @@ func (n *Node) makeParts() error {
 	if err != nil {
 		return fmt.Errorf("election: %w", err)
 	}
-	if n.link, err = peer.New(cfg.Peer, &linkHandler{n}, cfg.Logger.With().Str("part", "peer").Logger()); err != nil {
+	n.seen = n.raft.Status().Cfg
+	pcfg := cfg.Peer
+	pcfg.Peers = n.peersOf(n.seen)
+	n.peerSet.Store(&pcfg.Peers)
+	if n.link, err = peer.New(pcfg, &linkHandler{n}, cfg.Logger.With().Str("part", "peer").Logger()); err != nil {
 		return fmt.Errorf("peer link: %w", err)
 	}
 	n.metrics = newMetrics(n)
@@ -277,6 +282,7 @@ func (n *Node) Run(ctx context.Context) error {
 	n.wg.Go(func() { n.checkpoints.run(n.ctx) })
 	n.wg.Go(func() { n.router.run(n.ctx) })
 	n.wg.Go(func() { n.askHeights(n.ctx) })
+	n.wg.Go(func() { n.health.run(n.ctx) })
 	err := n.serve(ctx)
 	if err == nil {
 		select {
@@ -386,6 +392,8 @@ func (n *Node) electionEvent(e core.Event) {
 		log.Info().Str("peer", string(e.Peer)).Uint64("boot", e.Seq).Msg("its supervisor says that this start of it has ended")
 	case core.EventSuspected:
 		log.Info().Str("peer", string(e.Peer)).Msg("the leader's host refuses connections")
+	case core.EventFitness:
+		log.Warn().Str("fitness", e.Detail).Msg("fitness to lead")
 	case core.EventLeading, core.EventRound: // the chain's takeover says the first; the second is each read's
 	}
 }

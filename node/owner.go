@@ -65,7 +65,7 @@ func (n *Node) write(w replication.Write) {
 		if err != nil {
 			return // Fatal was called
 		}
-		n.raft.Do(func(now core.Instant, c *core.Core) {
+		n.raft.Post(func(now core.Instant, c *core.Core) {
 			n.ch.Durable(now, seq)
 			c.Poke(now)
 		})
@@ -97,6 +97,11 @@ func (n *Node) look(c *core.Core) {
 	v := view{
 		term: s.Term, role: s.Role, leader: string(s.Leader), leading: n.ch.Leading(), counted: n.ch.Counted(), tip: n.ch.Tip(),
 		leaderHeight: n.ch.LeaderHeight(), members: len(s.Cfg.Members),
+	}
+	if s.Cfg.Key != n.seen.Key {
+		was := n.seen
+		n.seen = s.Cfg
+		n.membersChanged(was, s.Cfg)
 	}
 	if v == *old {
 		return
@@ -132,11 +137,10 @@ func (n *Node) chainEvent(e replication.Event) {
 		if !n.ch.Leading() {
 			n.engine.build(nil)
 		}
-		n.syncs.appended()
 	case replication.EventCut:
 		about(n.log.Warn()).Msg("own chain cut back: these blocks were never committed")
 	case replication.EventSynced:
-		n.syncs.synced(e.Ref, e.CTerm, time.Now())
+		about(n.log.Info()).Uint64("term", uint64(e.CTerm)).Msg("own chain follows the term's leader")
 	case replication.EventTakeover:
 		about(n.log.Info()).Uint64("term", uint64(e.CTerm)).Msg("takeover done, this node leads")
 	case replication.EventNacked:

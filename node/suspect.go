@@ -34,7 +34,7 @@ func (n *Node) Turned(ctx context.Context) error { return n.raft.Turned(ctx) }
 
 // peerKey is the key that a death notice of a node must be signed with.
 func (n *Node) peerKey(id core.NodeID) ed25519.PublicKey {
-	for _, p := range n.cfg.Peer.Peers {
+	for _, p := range n.peers() {
 		if p.ID == string(id) {
 			return p.PublicKey
 		}
@@ -68,7 +68,7 @@ func (n *Node) probe(id string) {
 
 // refuses reports whether a peer's host refuses connections to the port of its peer link.
 func (n *Node) refuses(ctx context.Context, id string) (bool, error) {
-	for _, p := range n.cfg.Peer.Peers {
+	for _, p := range n.peers() {
 		if p.ID != id {
 			continue
 		}

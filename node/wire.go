@@ -9,6 +9,8 @@ import (
 	"github.com/vmihailenco/msgpack/v5"
 
 	"github.com/baton-ha/baton/blockstore/block"
+	"github.com/baton-ha/baton/node/api"
+	"github.com/baton-ha/baton/node/api/wire"
 	"github.com/baton-ha/baton/node/chain"
 	"github.com/baton-ha/baton/node/peer"
 	"github.com/baton-ha/baton/node/replication"
@@ -209,4 +211,22 @@ func decodeHeight(b []byte) (block.Height, error) {
 	d := newReader(b, 1)
 	h := block.Height(d.uint())
 	return h, d.end()
+}
+
+// encodeAnswer and decodeAnswer carry a leader's refusal to the node that was asked.
+func encodeAnswer(e *api.Error) []byte {
+	text := e.Message
+	if len(text) > maxReason {
+		text = text[:maxReason]
+	}
+	return encode(uint64(e.Status), []byte(e.Code), []byte(text))
+}
+
+func decodeAnswer(b []byte) (*api.Error, error) {
+	d := newReader(b, 3)
+	e := &api.Error{Status: int(min(d.uint(), 999)), Code: wire.Code(d.bytes(64)), Message: string(d.bytes(maxReason))}
+	if d.err == nil && (e.Status < 400 || e.Status > 599) {
+		return nil, fmt.Errorf("%w: status %d", errMalformed, e.Status)
+	}
+	return e, d.end()
 }

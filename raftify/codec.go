@@ -47,7 +47,7 @@ func (f *fields) cfg(c *core.Config) {
 		f.must(f.enc.EncodeNil())
 		return
 	}
-	f.array(3)
+	f.array(4)
 	f.uint(uint64(c.Key.CTerm))
 	f.uint(c.Key.Ver)
 	f.array(len(c.Members))
@@ -57,6 +57,13 @@ func (f *fields) cfg(c *core.Config) {
 		f.bytes(m.Inc[:])
 		f.text(m.Addr)
 		f.bool(m.Voter)
+	}
+	f.array(len(c.Pins))
+	for _, p := range c.Pins {
+		f.array(3)
+		f.id(p.ID)
+		f.uint(uint64(p.State))
+		f.bytes([]byte(p.Info))
 	}
 }
 
@@ -162,7 +169,7 @@ func (s *scanner) cfg() *core.Config {
 	if !s.check(err) || n == -1 {
 		return nil
 	}
-	if n != 3 {
+	if n != 4 {
 		s.fail("configuration of %d fields", n)
 		return nil
 	}
@@ -182,7 +189,31 @@ func (s *scanner) cfg() *core.Config {
 		}
 		c.Members = append(c.Members, m)
 	}
+	c.Pins = s.pins()
 	return c
+}
+
+func (s *scanner) pins() []core.Pin {
+	n := s.array(core.MaxPins)
+	if n == 0 {
+		return nil
+	}
+	out := make([]core.Pin, 0, n)
+	for i := 0; i < n && s.err == nil; i++ {
+		s.exactly(3)
+		p := core.Pin{ID: s.id()}
+		state := s.uint()
+		p.Info = s.text(core.MaxPinInfoBytes)
+		if p.ID == "" || i > 0 && p.ID <= out[i-1].ID {
+			s.fail("pins are not sorted by id, or one has none")
+		}
+		if state < uint64(core.PinInvited) || state > uint64(core.PinBarred) {
+			s.fail("pin state %d", state)
+		}
+		p.State = core.PinState(state)
+		out = append(out, p)
+	}
+	return out
 }
 
 // end checks that nothing follows.
@@ -201,6 +232,14 @@ func checkCfg(c *core.Config) error {
 	for _, m := range c.Members {
 		if m.ID == "" || len(m.ID) > maxIDBytes || len(m.Addr) > maxAddrBytes {
 			return fmt.Errorf("member %q: id or address is empty or too long", m.ID)
+		}
+	}
+	if len(c.Pins) > core.MaxPins {
+		return fmt.Errorf("configuration of %d pins, at most %d", len(c.Pins), core.MaxPins)
+	}
+	for _, p := range c.Pins {
+		if p.ID == "" || len(p.ID) > maxIDBytes || len(p.Info) > core.MaxPinInfoBytes {
+			return fmt.Errorf("pin of %q: id is empty, or id or information too long", p.ID)
 		}
 	}
 	return nil

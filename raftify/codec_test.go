@@ -19,7 +19,13 @@ func sampleConfig(members int) *core.Config {
 			Addr: "10.0.0.1:7000", Voter: i%2 == 0,
 		})
 	}
-	c := core.NewConfig(core.CfgKey{CTerm: 7, Ver: 3}, ms)
+	var pins []core.Pin
+	for i := range members / 2 {
+		pins = append(pins, core.Pin{
+			ID: core.NodeID("node" + string(rune('A'+i))), State: core.PinState(i%4 + 1), Info: strings.Repeat("k", i),
+		})
+	}
+	c := core.NewConfig(core.CfgKey{CTerm: 7, Ver: 3}, ms, pins...)
 	return &c
 }
 
@@ -33,7 +39,7 @@ func sampleMessages() []core.Message {
 		{Type: core.MsgVote, Header: h, Cfg: sampleConfig(5), TransferOf: 299},
 		{Type: core.MsgVoteResp, Header: h, OK: true, Attachment: []byte("report")},
 		{Type: core.MsgHB, Header: h, Seq: 70000, Cfg: sampleConfig(1), Attachment: bytes.Repeat([]byte{7}, maxAttachmentBytes)},
-		{Type: core.MsgHBAck, Header: h, Seq: 70000, CfgKey: core.CfgKey{CTerm: 1 << 40, Ver: 128}, Reachable: []core.NodeID{"a", "c"}},
+		{Type: core.MsgHBAck, Header: h, Seq: 70000, CfgKey: core.CfgKey{CTerm: 1 << 40, Ver: 128}, Reachable: []core.NodeID{"a", "c"}, Unfit: true},
 		{Type: core.MsgTimeoutNow, Header: h},
 		{Type: core.MsgPreVote, Header: h, NextTerm: 301, Cfg: sampleConfig(3), Dead: sampleDeath()},
 		{Type: core.MsgDeath, Header: core.Header{From: "c", To: "b"}, Dead: sampleDeath()},
@@ -101,6 +107,11 @@ func TestMessageRefused(t *testing.T) {
 	many := core.Message{Type: core.MsgVote, Cfg: sampleConfig(maxMembers + 1)}
 	unsorted := core.Message{Type: core.MsgVote, Cfg: &core.Config{Members: []core.Member{{ID: "b"}, {ID: "a"}}}}
 	twice := core.Message{Type: core.MsgVote, Cfg: &core.Config{Members: []core.Member{{ID: "a"}, {ID: "a"}}}}
+	unsortedPins := core.Message{Type: core.MsgVote, Cfg: &core.Config{Pins: []core.Pin{{ID: "b", State: 1}, {ID: "a", State: 1}}}}
+	noState := core.Message{Type: core.MsgVote, Cfg: &core.Config{Pins: []core.Pin{{ID: "b"}}}}
+	longInfo := core.Message{Type: core.MsgVote, Cfg: &core.Config{
+		Pins: []core.Pin{{ID: "b", State: 1, Info: strings.Repeat("x", core.MaxPinInfoBytes+1)}},
+	}}
 	attached := core.Message{Type: core.MsgHB, Attachment: make([]byte, maxAttachmentBytes+1)}
 	longID := core.Message{Type: core.MsgHB, Header: core.Header{From: core.NodeID(strings.Repeat("x", maxIDBytes+1))}}
 	for name, b := range map[string][]byte{
@@ -113,6 +124,9 @@ func TestMessageRefused(t *testing.T) {
 		"too many members": appendMessage(&many),
 		"members unsorted": appendMessage(&unsorted),
 		"member twice":     appendMessage(&twice),
+		"pins unsorted":    appendMessage(&unsortedPins),
+		"pin of no state":  appendMessage(&noState),
+		"long pin":         appendMessage(&longInfo),
 		"long attachment":  appendMessage(&attached),
 		"long id":          appendMessage(&longID),
 		"map, not array":   {wireVersion, 0x80},

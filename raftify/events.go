@@ -98,7 +98,8 @@ func (n *Node) logEvent(e core.Event) {
 			return
 		}
 	case core.EventLeader, core.EventElected, core.EventLeading, core.EventStepDown, core.EventConfig,
-		core.EventBootstrapped, core.EventTransfer, core.EventReconfigured, core.EventJoined, core.EventDied, core.EventSuspected:
+		core.EventBootstrapped, core.EventTransfer, core.EventReconfigured, core.EventJoined, core.EventDied, core.EventSuspected,
+		core.EventFitness:
 	case core.EventJoinRefused:
 		level = zerolog.WarnLevel
 		if !n.alarms.allow(string(e.Peer) + e.Detail) {

@@ -9,17 +9,17 @@ import (
 	"github.com/baton-ha/baton/raftify/core"
 )
 
-// Invite lets a node join that is no configured peer, or that was removed with its folder whole; with an empty folder a
-// configured peer joins by itself. It becomes a learner when it asks, and a voter when it has caught up. An invitation
-// counts on the leader and is forgotten when a node restarts: give it to every node, or again.
-func (n *Node) Invite(ctx context.Context, id core.NodeID) error {
+// InviteMember lets a node join that is no configured peer, or that was removed, with or without its folder; one that
+// left is promoted again. info is the application's (core.Pin); "" keeps what is known. The invitation stands in the
+// configuration: it is as durable as the members are and holds under any leader. Otherwise it is like RemoveMember.
+func (n *Node) InviteMember(ctx context.Context, id core.NodeID, info string) error {
 	if err := checkID(id); err != nil {
 		return fmt.Errorf("invite: %w", err)
 	}
-	return n.call(ctx, func(_ core.Instant, c *core.Core) { c.Invite(id) })
+	return n.reconfigure(ctx, core.Change{Kind: core.ChangeInvite, Member: core.Member{ID: id}, Info: info})
 }
 
-// RemoveMember removes a voter or learner, and returns when a majority of those that remain has that configuration
+// RemoveMember removes a voter or learner, or takes an invitation back, and bars the id until it is invited again. It returns when a majority of those that remain has that configuration
 // (PROTOCOL R14). It works on the leader alone, and not for the leader itself: core.ErrNotLeader, core.ErrSelf. It
 // returns core.ErrUnsafe when the voters that are left and answer would be no majority, and core.ErrNotMember when there
 // is no such member. With ctx ended it may still happen.
@@ -31,6 +31,12 @@ func (n *Node) RemoveMember(ctx context.Context, id core.NodeID) error {
 // as long as there are fewer voters than Config.MaxNodes.
 func (n *Node) DemoteMember(ctx context.Context, id core.NodeID) error {
 	return n.reconfigure(ctx, core.Change{Kind: core.ChangeDemote, Member: core.Member{ID: id}})
+}
+
+// LeaveMember makes a voter a learner that is not promoted by itself: PromoteMember and InviteMember end that. Otherwise
+// it is like RemoveMember.
+func (n *Node) LeaveMember(ctx context.Context, id core.NodeID) error {
+	return n.reconfigure(ctx, core.Change{Kind: core.ChangeLeave, Member: core.Member{ID: id}})
 }
 
 // PromoteMember makes a learner that has caught up a voter (core.ErrNotLevel: it has not); otherwise it is like

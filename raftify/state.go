@@ -12,7 +12,7 @@ const (
 	stateVersion = 1
 	stateFields  = 8
 	// MaxStateBytes bounds what EncodeState returns and DecodeState reads.
-	MaxStateBytes = 32 << 10
+	MaxStateBytes = 72 << 10
 )
 
 // EncodeState returns the stored form of a hard state.

@@ -13,10 +13,11 @@ import (
 // there are no unknown fields, no trailing bytes and no second spelling of a number.
 const (
 	wireVersion        = 1
-	wireFields         = 19
+	wireFields         = 20
 	maxAttachmentBytes = 4 << 10
-	// maxMessageBytes is more than any message within the limits: 64 members of 64+16+256 bytes, 64 ids, an attachment.
-	maxMessageBytes = 40 << 10
+	// maxMessageBytes is more than any message within the limits: 64 members of 64+16+256 bytes, 64 pins of 64+512 bytes,
+	// 64 ids, an attachment.
+	maxMessageBytes = 80 << 10
 )
 
 // EncodeMessage returns the wire form of m. It is an error if m is beyond what DecodeMessage accepts.
@@ -65,6 +66,7 @@ func appendMessage(m *core.Message) []byte {
 	for _, id := range m.Reachable {
 		f.id(id)
 	}
+	f.bool(m.Unfit)
 	f.text(m.Addr)
 	f.bytes(m.Promise[:])
 	f.bytes(m.Attachment)
@@ -106,6 +108,7 @@ func DecodeMessage(b []byte) (core.Message, error) {
 			m.Reachable = append(m.Reachable, s.id())
 		}
 	}
+	m.Unfit = s.bool()
 	m.Addr = s.text(maxAddrBytes)
 	s.fixed(m.Promise[:])
 	m.Attachment = s.bytes(maxAttachmentBytes)

@@ -135,11 +135,22 @@ func newMemberListCmd() *cobra.Command {
 				return err
 			}
 			if admin.asJSON {
-				return printJSON(cmd, wire.Members{
-					Members: status.Members, ConfigVersion: status.ConfigVersion, Quorum: status.Quorum,
-				})
+				return printJSON(cmd, wire.MembersOf(status))
 			}
-			return printMembers(cmd, status.Members, status.Leader, status.Term)
+			if err := printMembers(cmd, status.Members, status.Leader, status.Term); err != nil {
+				return err
+			}
+			for _, id := range status.Invited {
+				if err := printf(cmd, "  %s  invited, has not joined yet\n", id); err != nil {
+					return err
+				}
+			}
+			for _, id := range status.Removed {
+				if err := printf(cmd, "  %s  removed, may not join\n", id); err != nil {
+					return err
+				}
+			}
+			return nil
 		},
 	}
 	admin.add(cmd)

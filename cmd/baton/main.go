@@ -56,8 +56,8 @@ func newRoot() *cobra.Command {
 		group("tx", "Send transactions", newTxTransferCmd(), newTxSendCmd()),
 		group("block", "Look at blocks", newBlockShowCmd(), newBlockVerifyCmd()),
 		group("leader", "Look at the leadership, and hand it over", newLeaderShowCmd(), newLeaderTransferCmd()),
-		group("member", "Look at the members of the cluster, and change them", newMemberListCmd(), newMemberRemoveCmd(),
-			newMemberPromoteCmd(), newMemberLeaveCmd()),
+		group("member", "Look at the members of the cluster, and change them", newMemberListCmd(), newMemberAddCmd(),
+			newMemberRemoveCmd(), newMemberPromoteCmd(), newMemberLeaveCmd()),
 	)
 	return root
 }

@@ -86,7 +86,6 @@ func superviseNode(cmd *cobra.Command, file string) error {
 }
 
 func runNode(cmd *cobra.Command, files *config.Node, parent *supervise.Parent) error {
-	keepHeadroom()
 	held := &holdingWriter{to: cmd.ErrOrStderr()}
 	cfg, err := nodeConfig(files, newLogger(held, files.Config.Log))
 	if err != nil {
@@ -204,6 +203,7 @@ func nodeConfig(files *config.Node, log zerolog.Logger) (node.Config, error) {
 	cfg.API.MaxConns, cfg.API.MaxSubmits, cfg.API.MaxReads = l.Connections, l.OpenRequests, l.OpenReads
 	cfg.API.MaxStreams, cfg.API.MaxBodyBytes = l.EventStreams, int64(l.BodyBytes)
 	cfg.Limits.MaxBlockBytes, cfg.Limits.MaxBlockTxs = l.BlockBytes, l.BlockTxs
+	cfg.Limits.FreeBytes = uint64(l.FreeBytes) //nolint:gosec // checked to be positive
 	cfg.Limits.Pool.MaxTxs, cfg.Limits.Pool.MaxBytes = l.MempoolTxs, l.MempoolBytes
 	return cfg, nil
 }

@@ -59,6 +59,8 @@ func printMembers(cmd *cobra.Command, members []wire.Member, leader string, term
 		switch {
 		case m.ID == leader:
 			mark, role = "*", "leader"
+		case m.Held:
+			role = "left"
 		case !m.Voter:
 			role = "learner"
 		}

@@ -71,7 +71,7 @@ type adminNode struct{ to chan string }
 
 func (n adminNode) Status() wire.Status { return testStatus }
 
-func (n adminNode) MemberChange(context.Context, string, string) error { return nil }
+func (n adminNode) MemberChange(context.Context, wire.MemberRequest) error { return nil }
 
 func (n adminNode) LeaderTransfer(_ context.Context, to string) error {
 	if to == "node9" {

@@ -1,7 +1,9 @@
 package api
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -222,12 +224,7 @@ func (a *Admin) getLeader(w http.ResponseWriter, _ *http.Request) error {
 
 // getMembers answers GET /members.
 func (a *Admin) getMembers(w http.ResponseWriter, _ *http.Request) error {
-	status := a.backend.Status()
-	members := wire.Members{Members: status.Members, ConfigVersion: status.ConfigVersion, Quorum: status.Quorum}
-	if members.Members == nil {
-		members.Members = []Member{}
-	}
-	a.router.writeJSON(w, http.StatusOK, members)
+	a.router.writeJSON(w, http.StatusOK, wire.MembersOf(a.backend.Status()))
 	return nil
 }
 
@@ -254,37 +251,47 @@ func (a *Admin) readBody(w http.ResponseWriter, r *http.Request) ([]byte, error)
 	return body, nil
 }
 
+// decodeMember reads the body of POST /members, strictly.
+func decodeMember(body []byte) (wire.MemberRequest, error) {
+	var req wire.MemberRequest
+	dec := json.NewDecoder(bytes.NewReader(body))
+	dec.DisallowUnknownFields()
+	if err := dec.Decode(&req); err != nil {
+		return req, Malformed("the request is not that of a change of members: " + err.Error())
+	}
+	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
+		return req, Malformed("something follows the request's JSON object")
+	}
+	switch req.Op {
+	case wire.MemberAdd, wire.MemberRemove, wire.MemberPromote, wire.MemberLeave:
+	default:
+		return req, Malformed(fmt.Sprintf("op is %.32q: must be add, remove, promote or leave", req.Op))
+	}
+	return req, nil
+}
+
 // postMembers answers POST /members with the members after the change, as this node knows them.
 func (a *Admin) postMembers(w http.ResponseWriter, r *http.Request) error {
 	body, err := a.readBody(w, r)
 	if err != nil {
 		return err
 	}
-	fields, err := decodeTexts(body, "op", "id")
+	req, err := decodeMember(body)
 	if err != nil {
 		return err
 	}
-	op, id := "", a.backend.Status().ID
-	if fields["op"] != nil {
-		op = *fields["op"]
-	}
-	if fields["id"] != nil && *fields["id"] != "" {
-		id = *fields["id"]
-	}
-	switch op {
-	case wire.MemberAdd, wire.MemberRemove, wire.MemberPromote:
-	default:
-		return Malformed(fmt.Sprintf("op is %q: must be add, remove or promote", op))
+	if req.ID == "" {
+		req.ID = a.backend.Status().ID
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), adminTransferTime)
 	defer cancel()
-	if err := a.backend.MemberChange(ctx, op, id); err != nil {
+	if err := a.backend.MemberChange(ctx, req); err != nil {
 		if errors.Is(err, context.DeadlineExceeded) && r.Context().Err() == nil {
 			return unavailable("not done within " + adminTransferTime.String() + "; it may still come about")
 		}
 		return err
 	}
-	a.log.Info().Str("op", op).Str("member", id).Msg("membership changed on request")
+	a.log.Info().Str("op", req.Op).Str("member", req.ID).Msg("membership changed on request")
 	return a.getMembers(w, r)
 }
 

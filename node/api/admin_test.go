@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -16,6 +17,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/baton-ha/baton/node/api"
+	"github.com/baton-ha/baton/node/api/wire"
 )
 
 func startAdmin(t *testing.T, dir string, b api.AdminBackend) *api.Admin {
@@ -89,9 +91,18 @@ func TestAdmin(t *testing.T) {
 	if a := admin(t, dir, "POST", "/members", `{"op":"remove"}`); a.status != 200 {
 		t.Errorf("leave: %d %s", a.status, a.body)
 	}
-	if len(b.changes) != 2 || b.changes[0] != "remove node3" || b.changes[1] != "remove "+b.Status().ID {
-		t.Errorf("changes %q", b.changes)
+	whole := wire.MemberRequest{Op: "add", ID: "node4", Key: "00", Addr: "10.0.0.4:7000", PeerAddr: "10.0.0.4:7001", Force: true}
+	if a := admin(t, dir, "POST", "/members",
+		`{"op":"add","id":"node4","key":"00","addr":"10.0.0.4:7000","peer_addr":"10.0.0.4:7001","force":true}`); a.status != 200 {
+		t.Errorf("add: %d %s", a.status, a.body)
 	}
+	want := []wire.MemberRequest{{Op: "remove", ID: "node3"}, {Op: "remove", ID: b.Status().ID}, whole}
+	if !slices.Equal(b.changes, want) {
+		t.Errorf("changes %+v, want %+v", b.changes, want)
+	}
+	wantError(t, "unknown field", admin(t, dir, "POST", "/members", `{"op":"add","id":"a","colour":"red"}`), 400, "malformed")
+	wantError(t, "two objects", admin(t, dir, "POST", "/members", `{"op":"add","id":"a"}{}`), 400, "malformed")
+	wantError(t, "no object", admin(t, dir, "POST", "/members", ``), 400, "malformed")
 	wantError(t, "stranger", admin(t, dir, "POST", "/members", `{"op":"promote","id":"stranger"}`), 422, "rejected")
 	wantError(t, "op", admin(t, dir, "POST", "/members", `{"op":"explode","id":"node3"}`), 400, "malformed")
 	wantError(t, "method", admin(t, dir, "GET", "/leader/transfer", ""), 405, "method_not_allowed")

@@ -74,7 +74,7 @@ type AdminBackend interface {
 	// is, and returns when another node leads. An [*Error] says why it cannot be.
 	LeaderTransfer(ctx context.Context, to string) error
 	// MemberChange makes one change of membership, wherever the leader is, and returns when a majority has it: op is
-	// [wire.MemberAdd], [wire.MemberRemove] or [wire.MemberPromote]. A leader that is to be removed hands over first. An
-	// [*Error] says why it cannot be.
-	MemberChange(ctx context.Context, op, id string) error
+	// [wire.MemberAdd], [wire.MemberRemove], [wire.MemberPromote] or [wire.MemberLeave]; what is so already is no error. A
+	// leader that is to go hands over first. An [*Error] says why it cannot be.
+	MemberChange(ctx context.Context, req wire.MemberRequest) error
 }

@@ -37,7 +37,7 @@ type backend struct {
 	final       func(context.Context, block.Height) (block.Final, error)
 	ready       error
 	leading     bool
-	changes     []string
+	changes     []wire.MemberRequest
 	transfer    func(context.Context, string) error
 
 	mu     sync.Mutex
@@ -177,11 +177,11 @@ func (b *backend) Gatherer() prometheus.Gatherer {
 	return r
 }
 
-func (b *backend) MemberChange(_ context.Context, op, id string) error {
-	if id == "stranger" {
+func (b *backend) MemberChange(_ context.Context, req wire.MemberRequest) error {
+	if req.ID == "stranger" {
 		return api.Rejected("no such member")
 	}
-	b.changes = append(b.changes, op+" "+id)
+	b.changes = append(b.changes, req)
 	return nil
 }
 

@@ -79,8 +79,7 @@ func (s *sim) changeMembers() {
 	l.do(func(now core.Instant) {
 		cfg := l.el.Status().Cfg
 		if kind != core.ChangePromote && (len(cfg.Voters()) <= 3 || len(s.living(cfg, who)) < cfg.Majority()) {
-			l.el.Invite(who)
-			return
+			kind = core.ChangeInvite
 		}
 		_ = l.el.Reconfigure(now, core.Change{Kind: kind, Member: core.Member{ID: who}})
 	})

@@ -74,6 +74,7 @@ type ackState struct {
 	cfgKey    CfgKey
 	listens   bool // reachable says whom it hears; otherwise it does not know
 	reachable []NodeID
+	fit       bool
 }
 
 type transfer struct {
@@ -142,6 +143,9 @@ type Core struct {
 
 	boot bootstrap
 	mem  members
+
+	fitness Fitness
+	passed  passing
 }
 
 // New returns a core for the given durable state. It is a follower that keeps faith with an unknown leader for
@@ -191,7 +195,7 @@ func (c *Core) Status() Status {
 	return Status{
 		Term: c.hs.Term, Vote: c.hs.Vote, Role: c.role, Taking: c.taking, Transferring: c.transfer != nil,
 		Leader: c.leader, Cfg: c.hs.Cfg, ClusterID: c.hs.ClusterID, Inc: c.hs.Inc, Boot: c.hs.Boot, Backoff: c.fail,
-		Lease: c.lease(),
+		Lease: c.lease(), Fitness: c.fitness,
 	}
 }
 
@@ -298,7 +302,7 @@ func (c *Core) sticky(now Instant) bool {
 	return now.SinceMin(c.contact) < c.tm.MinElection
 }
 
-// Tick lets time pass. Call it every quarter of a heartbeat, or when Quiet says.
+// Tick lets time pass. Call it at least every quarter of a heartbeat; longer gaps are noticed as pauses.
 func (c *Core) Tick(now Instant) {
 	c.hook.Tick(now)
 	switch c.role {
@@ -325,7 +329,8 @@ func (c *Core) Tick(now Instant) {
 			c.requestVotes()
 		}
 	case RoleFollower:
-		if c.selfVoter() && now.SinceMin(c.timer.start) >= c.timer.after+c.hook.CampaignDelay() && c.stayOut.expired(now) {
+		if c.selfVoter() && now.SinceMin(c.timer.start) >= c.timer.after+c.hook.CampaignDelay()+c.fitnessDelay() &&
+			c.stayOut.expired(now) && c.mayStand() {
 			c.preCampaign(now)
 		}
 		c.hasten(now)

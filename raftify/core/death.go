@@ -112,14 +112,14 @@ func (c *Core) rank(dead NodeID) int {
 // slot is how long after a leader's death each waits for the one before it: a driver ticks as often.
 func (c *Core) slot() time.Duration { return c.tm.Heartbeat / 4 }
 
-// hasten begins the election after a leader's death when it is this node's turn. One that is behind lets all others go
-// first, for moments only: it may be behind by no more than a write that is under way.
+// hasten begins the election after a leader's death when it is this node's turn. One that is behind, or should not lead,
+// lets all others go first, for moments only: it may be behind by no more than a write that is under way.
 func (c *Core) hasten(now Instant) {
-	if !c.free || c.role != RoleFollower || !c.selfVoter() || !c.stayOut.expired(now) {
+	if !c.free || c.role != RoleFollower || !c.selfVoter() || !c.stayOut.expired(now) || !c.mayStand() {
 		return
 	}
 	wait := c.timer.after
-	if c.hook.CampaignDelay() > 0 {
+	if c.hook.CampaignDelay() > 0 || c.fitness != Fit {
 		wait += c.slot() * time.Duration(len(c.hs.Cfg.Members))
 	}
 	if now.SinceMin(c.timer.start) >= wait {
@@ -139,7 +139,7 @@ func (c *Core) Suspect(now Instant, id NodeID) {
 		c.free = true
 		c.event(Event{Kind: EventSuspected, Peer: id})
 		c.forsake(now, id, true)
-	} else if c.selfVoter() && c.stayOut.expired(now) {
+	} else if c.selfVoter() && c.stayOut.expired(now) && c.fitness == Fit {
 		c.event(Event{Kind: EventSuspected, Peer: id})
 		c.preCampaign(now)
 	}

@@ -25,6 +25,7 @@ const (
 	EventJoinRefused                       // Peer asked to join in vain; Detail says why
 	EventDied                              // start Seq of Peer has ended, as its supervisor says (PROTOCOL R23)
 	EventSuspected                         // the host of Peer, which leads, refuses connections (PROTOCOL R23)
+	EventFitness                           // this node's fitness to lead changed; Detail
 )
 
 var eventNames = [...]string{
@@ -34,6 +35,7 @@ var eventNames = [...]string{
 	EventBootstrapped: "bootstrapped", EventTransfer: "transfer",
 	EventReconfigured: "reconfigured", EventJoined: "joined", EventJoinRefused: "join_refused",
 	EventDied: "died", EventSuspected: "suspected",
+	EventFitness: "fitness",
 }
 
 // String returns the event's name in logs.

@@ -50,6 +50,10 @@ func (c *Core) Fingerprint(now Instant) [16]byte {
 		f.bytes(s.inc[:])
 		f.num(s.boot, s.session, s.oldBoot, s.oldSession)
 	}
+	f.num(uint64(c.fitness), uint64(c.passed.tries))
+	if c.passed.tries > 0 {
+		f.follower(c.passed.at, passOnMost*c.tm.MinElection)
+	}
 	f.role(c)
 	f.deaths(c)
 	f.boot(&c.boot, c.hs.Cfg.Key.Ver > 0)
@@ -115,6 +119,12 @@ func (f printer) cfg(c Config) {
 	f.key(c.Key)
 	h := c.Hash()
 	f.bytes(h[:])
+	f.num(uint64(len(c.Pins)))
+	for _, p := range c.Pins {
+		f.id(p.ID)
+		f.num(uint64(p.State))
+		f.id(NodeID(p.Info))
+	}
 }
 
 func (f printer) hardState(hs HardState) {
@@ -148,6 +158,7 @@ func (f printer) message(m Message) {
 	}
 	f.key(m.CfgKey)
 	f.ids(m.Reachable)
+	f.flag(m.Unfit)
 	f.id(NodeID(m.Addr))
 	f.bytes(m.Promise[:])
 	f.bytes(m.Attachment)
@@ -187,7 +198,7 @@ func (f printer) role(c *Core) {
 	f.num(uint64(c.role), uint64(c.fail), c.round, c.hbSeq)
 	f.id(c.leader)
 	f.follower(c.contact, c.tm.MinElection)
-	f.timer(c.timer, c.hook.CampaignDelay())
+	f.timer(c.timer, c.hook.CampaignDelay()+c.fitnessDelay())
 	f.timer(c.stayOut, 0)
 	f.timer(c.yield, 0)
 	switch c.role {
@@ -240,7 +251,6 @@ func (f printer) members(c *Core) {
 		f.follower(c.contact, 4*minET)
 	}
 	f.grants(m.allowed)
-	f.grants(m.invited)
 	for _, addrs := range []map[NodeID]string{m.guests, m.guides} {
 		f.num(uint64(len(addrs)))
 		for _, id := range sortedKeys(addrs) {
@@ -310,6 +320,7 @@ func (f printer) lead(c *Core) {
 		f.leader(a.sent)
 		f.flag(a.listens)
 		f.ids(a.reachable)
+		f.flag(a.fit)
 	}
 	f.num(uint64(len(c.rounds)))
 	f.num(c.rounds...)

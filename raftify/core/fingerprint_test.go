@@ -40,12 +40,12 @@ var notFingerprinted = map[string]string{
 	".mem.joins[].at.Real":    "followers do not read the wall clock",
 	".mem.level[].Real":       "followers do not read the wall clock",
 	".dead[].at.Real":         "followers do not read the wall clock",
-	".opt.Membership.Allowed": "read by New alone; lives on in mem",
+	".passed.at.Real":         "age is taken without the wall clock",
 }
 
 // sharedByClones are never modified once they are in the core.
 var sharedByClones = []string{
-	".Members", ".Cfg.", ".Reachable", ".reachable", ".Attachment", ".Dead", ".notice", ".opt.", ".votes", ".boot.members", ".boot.proposal", ".flt",
+	".Members", ".Pins", ".Cfg.", ".Reachable", ".reachable", ".Attachment", ".Dead", ".notice", ".opt.", ".votes", ".boot.members", ".boot.proposal", ".flt",
 }
 
 const sampleNow = int64(10 * time.Second)
@@ -169,7 +169,7 @@ func samples() []*Core {
 					fill(v.Field(i), &n)
 				}
 			}
-			c.opt = Options{Session: 5, Addr: "a", Membership: &Membership{KickAfter: time.Hour, MaxVoters: 5, Allowed: []NodeID{"a"}}}
+			c.opt = Options{Session: 5, Addr: "a", Membership: &Membership{KickAfter: time.Hour, MaxVoters: 5}}
 			c.tm = DefaultTiming(1)
 			c.hook = &nopHook{}
 			c.role, c.hs.Cfg.Key.Ver = role, ver

@@ -37,6 +37,7 @@ func (c *Core) tickLeader(now Instant) {
 	if now.SinceMax(c.lastHB) >= c.tm.Heartbeat {
 		c.broadcastHB(now)
 	}
+	c.passOn(now)
 }
 
 // broadcastHB sends a heartbeat to every other member. Its send time is the time that the lease counts from.
@@ -70,6 +71,7 @@ func (c *Core) stepHBAck(m Message) {
 	}
 	c.acks[m.From] = ackState{
 		ever: true, sent: c.sent[m.Seq-c.sent[0].seq].at, seq: m.Seq, cfgKey: m.CfgKey, listens: m.OK, reachable: m.Reachable,
+		fit: !m.Unfit,
 	}
 	c.finishRounds()
 }
@@ -178,8 +180,8 @@ func (c *Core) finishRounds() {
 	}
 }
 
-// Transfer hands leadership to a voter, or with to == "" to the best one (PROTOCOL R22). It returns once the handover
-// has begun; Status and events tell how it ends.
+// Transfer hands leadership to a voter, or with to == "" to the best one (PROTOCOL R22); one that is named must be fit to
+// lead. It returns once the handover has begun; Status and events tell how it ends.
 func (c *Core) Transfer(now Instant, to NodeID) error {
 	if c.role != RoleLeader || c.taking {
 		return ErrNotLeader
@@ -187,7 +189,8 @@ func (c *Core) Transfer(now Instant, to NodeID) error {
 	if c.transfer != nil {
 		return ErrTransferring
 	}
-	if to == "" {
+	named := to != ""
+	if !named {
 		to = c.bestTarget(now)
 		if to == "" {
 			return ErrUnreachable
@@ -196,8 +199,12 @@ func (c *Core) Transfer(now Instant, to NodeID) error {
 	if to == c.hs.ID || !c.hs.Cfg.IsVoter(to) {
 		return ErrNotVoter
 	}
-	if a := c.acks[to]; !a.ever || now.SinceMax(a.sent) > c.tm.MinElection {
+	a := c.acks[to]
+	if !a.ever || now.SinceMax(a.sent) > c.tm.MinElection {
 		return ErrUnreachable
+	}
+	if named && !a.fit {
+		return ErrUnfit
 	}
 	c.transfer = &transfer{to: to, start: now}
 	c.event(Event{Kind: EventTransfer, Peer: to})
@@ -207,9 +214,10 @@ func (c *Core) Transfer(now Instant, to NodeID) error {
 	return nil
 }
 
-// bestTarget prefers a voter that is level with this leader, then the one heard last, then the smallest id.
+// bestTarget prefers a voter that is fit to lead, then one that is level with this leader, then the one heard last, then
+// the smallest id.
 func (c *Core) bestTarget(now Instant) NodeID {
-	best, bestReady := NodeID(""), false
+	best, bestReady, bestFit := NodeID(""), false, false
 	var bestSeq uint64
 	for _, id := range c.hs.Cfg.Voters() {
 		a := c.acks[id]
@@ -217,8 +225,12 @@ func (c *Core) bestTarget(now Instant) NodeID {
 			continue
 		}
 		ready := c.hook.TransferReady(id)
-		if best == "" || ready && !bestReady || ready == bestReady && a.seq > bestSeq {
-			best, bestReady, bestSeq = id, ready, a.seq
+		better := ready && !bestReady || ready == bestReady && a.seq > bestSeq
+		if a.fit != bestFit {
+			better = a.fit
+		}
+		if best == "" || better {
+			best, bestReady, bestFit, bestSeq = id, ready, a.fit, a.seq
 		}
 	}
 	return best

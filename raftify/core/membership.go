@@ -36,8 +36,6 @@ type Membership struct {
 	KickAfter time.Duration
 	// MaxVoters ends automatic promotion; 0: none.
 	MaxVoters int
-	// Allowed are ids that may join besides those of Options.Peers; see Invite.
-	Allowed []NodeID
 }
 
 // ChangeKind says what a Change does. Zero is invalid.
@@ -48,7 +46,9 @@ const (
 	ChangeAdd     ChangeKind = iota + 1 // Member becomes a learner; another incarnation of its id goes
 	ChangePromote                       // a learner becomes a voter
 	ChangeDemote                        // a voter becomes a learner
-	ChangeRemove                        // a member goes
+	ChangeRemove                        // a member goes, and is barred; an invitation is taken back
+	ChangeInvite                        // a node may join (PinInvited), whatever was said of it before
+	ChangeLeave                         // a member becomes a learner and is not promoted by itself (PROTOCOL R16)
 )
 
 // String returns the word used in logs.
@@ -62,6 +62,10 @@ func (k ChangeKind) String() string {
 		return "demote"
 	case ChangeRemove:
 		return "remove"
+	case ChangeInvite:
+		return "invite"
+	case ChangeLeave:
+		return "leave"
 	}
 	return fmt.Sprintf("ChangeKind(%d)", uint8(k))
 }
@@ -71,6 +75,7 @@ func (k ChangeKind) String() string {
 type Change struct {
 	Kind   ChangeKind
 	Member Member
+	Info   string // of Invite: Pin.Info; "" keeps what the pin has
 }
 
 // joining is a node that asks this leader to be let in. It counts once it has said the token back: a request that was
@@ -93,8 +98,7 @@ type heardFrom struct {
 type members struct {
 	heard   map[NodeID]heardFrom // when a message of each member last counted
 	ping    Instant
-	allowed map[NodeID]bool
-	invited map[NodeID]bool   // may come back although they were removed
+	allowed map[NodeID]bool   // the configured peers
 	guests  map[NodeID]string // addresses of nodes that asked to join
 	// A node that asks to join: when it asked last, whom it was told of, and what to say back to whom.
 	asked  Instant
@@ -110,11 +114,6 @@ func (m *members) init(c *Core) {
 	for _, p := range c.opt.Peers {
 		m.allowed[p.ID] = true
 	}
-	if c.opt.Membership != nil {
-		for _, id := range c.opt.Membership.Allowed {
-			m.allowed[id] = true
-		}
-	}
 	m.heard = map[NodeID]heardFrom{}
 	m.asked, m.ping = c.opt.Now, c.opt.Now
 	c.noteMembers(c.opt.Now)
@@ -122,7 +121,7 @@ func (m *members) init(c *Core) {
 
 func (m *members) clone() members {
 	d := *m
-	d.heard, d.allowed, d.invited = maps.Clone(m.heard), maps.Clone(m.allowed), maps.Clone(m.invited)
+	d.heard, d.allowed = maps.Clone(m.heard), maps.Clone(m.allowed)
 	d.guests, d.guides, d.tokens = maps.Clone(m.guests), maps.Clone(m.guides), maps.Clone(m.tokens)
 	d.joins, d.level = maps.Clone(m.joins), maps.Clone(m.level)
 	return d
@@ -180,16 +179,6 @@ func (c *Core) Route(id NodeID) string {
 	return c.mem.guides[id]
 }
 
-// Invite lets a node join that is not among the configured peers, or that was removed before. It is volatile and
-// matters on the leader: say it to every node.
-func (c *Core) Invite(id NodeID) {
-	c.mem.allowed[id] = true
-	if c.mem.invited == nil {
-		c.mem.invited = map[NodeID]bool{}
-	}
-	c.mem.invited[id] = true
-}
-
 // Reconfigure installs the next configuration (PROTOCOL R14). It returns when that is queued for writing; an
 // EventReconfigured tells it, and others hear of it once it is durable here. The leader itself must stay a voter.
 func (c *Core) Reconfigure(now Instant, ch Change) error {
@@ -200,7 +189,11 @@ func (c *Core) Reconfigure(now Instant, ch Change) error {
 	if err != nil {
 		return err
 	}
-	next := NewConfig(CfgKey{c.hs.Term, c.hs.Cfg.Key.Ver + 1}, ms)
+	pins, err := c.changedPins(ch)
+	if err != nil {
+		return err
+	}
+	next := NewConfig(CfgKey{c.hs.Term, c.hs.Cfg.Key.Ver + 1}, ms, pins...)
 	if !c.broken(FaultUnsafeChange) && !c.answered(now, next) {
 		return ErrUnsafe
 	}
@@ -261,6 +254,15 @@ func (c *Core) changed(now Instant, ch Change) ([]Member, error) {
 		ms[i] = m
 		return ms, nil
 	}
+	if ch.Kind == ChangeInvite {
+		return ms, nil
+	}
+	if pin, _ := c.hs.Cfg.Pin(ch.Member.ID); ch.Kind == ChangeRemove && i < 0 && pin.State != 0 {
+		if pin.State == PinBarred {
+			return nil, ErrNoChange
+		}
+		return ms, nil // an invitation that was not taken up
+	}
 	if i < 0 || ch.Member.Inc != (Inc{}) && ms[i].Inc != ch.Member.Inc {
 		return nil, fmt.Errorf("%w: %s", ErrNotMember, ch.Member.ID)
 	}
@@ -275,6 +277,11 @@ func (c *Core) changed(now Instant, ch Change) ([]Member, error) {
 		ms[i].Voter = true
 	case ChangeDemote:
 		if !ms[i].Voter {
+			return nil, ErrNoChange
+		}
+		ms[i].Voter = false
+	case ChangeLeave:
+		if pin, _ := c.hs.Cfg.Pin(ms[i].ID); !ms[i].Voter && pin.State == PinHeld {
 			return nil, ErrNoChange
 		}
 		ms[i].Voter = false
@@ -321,9 +328,6 @@ func (c *Core) install(now Instant, next Config, ch Change) {
 	id := ch.Member.ID
 	if ch.Kind == ChangeAdd || ch.Kind == ChangeRemove {
 		delete(c.acks, id) // they were of an incarnation that has gone
-	}
-	if ch.Kind == ChangeRemove {
-		delete(c.mem.invited, id)
 	}
 	delete(c.mem.joins, id)
 	delete(c.mem.level, id)
@@ -423,17 +427,12 @@ func (c *Core) stepJoin(now Instant, m Message) error {
 // noteJoin returns the token that the node has to say back, 0 when it is in already or may not come.
 func (c *Core) noteJoin(now Instant, m Message) uint64 {
 	had, known := c.hs.Cfg.Member(m.From)
-	refuse := func(format string, args ...any) uint64 {
-		c.event(Event{Kind: EventJoinRefused, Peer: m.From, Detail: fmt.Sprintf(format, args...)})
+	if known && had.Inc == m.Inc {
 		return 0
 	}
-	switch {
-	case known && had.Inc == m.Inc:
+	if why := c.mayJoin(m); why != "" {
+		c.event(Event{Kind: EventJoinRefused, Peer: m.From, Detail: why})
 		return 0
-	case !c.mem.allowed[m.From]:
-		return refuse("it is neither a configured peer nor added by an operator")
-	case m.ClusterID != (ClusterID{}) && !c.mem.invited[m.From]:
-		return refuse("incarnation %v was removed: an operator must add it again", m.Inc)
 	}
 	j, ok := c.mem.joins[m.From]
 	if !ok || j.inc != m.Inc {
@@ -460,7 +459,7 @@ func (c *Core) stepJoinResp(now Instant, m Message) error {
 			return dropped("answer of cluster %v", m.ClusterID)
 		}
 		if m.Cfg.Key.Compare(c.hs.Cfg.Key) > 0 {
-			c.adopt(now, NewConfig(m.Cfg.Key, m.Cfg.Members))
+			c.adopt(now, *m.Cfg)
 		}
 	}
 	for _, x := range m.Cfg.Members {
@@ -503,20 +502,25 @@ func (c *Core) manage(now Instant) {
 		if _, known := c.hs.Cfg.Member(id); known && c.silentSince(now, id) < 4*c.tm.MinElection {
 			continue // the other one is back
 		}
-		if j.proved && c.Reconfigure(now, Change{ChangeAdd, Member{ID: id, Inc: j.inc, Addr: j.addr}}) == nil {
+		if j.proved && c.Reconfigure(now, Change{Kind: ChangeAdd, Member: Member{ID: id, Inc: j.inc, Addr: j.addr}}) == nil {
 			return
 		}
 	}
-	if len(c.hs.Cfg.Voters()) < c.opt.Membership.MaxVoters {
-		for _, id := range sortedKeys(c.mem.level) {
-			if now.SinceMin(c.mem.level[id]) >= 2*c.tm.MinElection && c.Reconfigure(now, Change{ChangePromote, Member{ID: id}}) == nil {
-				return
-			}
+	for _, id := range sortedKeys(c.mem.level) {
+		if c.toPromote(now, id) && c.Reconfigure(now, Change{Kind: ChangePromote, Member: Member{ID: id}}) == nil {
+			return
 		}
 	}
 	if id := c.toKick(now); id != "" {
-		_ = c.Reconfigure(now, Change{ChangeDemote, Member{ID: id}}) // refused: again at the next tick
+		_ = c.Reconfigure(now, Change{Kind: ChangeDemote, Member: Member{ID: id}}) // refused: again at the next tick
 	}
+}
+
+// toPromote is R17 for a learner that is level. One that an operator brought in is wanted whatever MaxVoters says.
+func (c *Core) toPromote(now Instant, id NodeID) bool {
+	pin, _ := c.hs.Cfg.Pin(id)
+	wanted := pin.State == PinMember || len(c.hs.Cfg.Voters()) < c.opt.Membership.MaxVoters
+	return wanted && pin.State != PinHeld && now.SinceMin(c.mem.level[id]) >= 2*c.tm.MinElection
 }
 
 // toKick is R16: the voter that has been silent for longest, if demoting it leads to an odd number of at least three.

@@ -175,7 +175,7 @@ func (c *Core) adopt(now Instant, cfg Config) {
 		return
 	}
 	invariant(cfg.Key.Compare(c.hs.Cfg.Key) > 0, "I11: configuration would fall from %+v to %+v", c.hs.Cfg.Key, cfg.Key)
-	c.hs.Cfg = NewConfig(cfg.Key, cfg.Members)
+	c.hs.Cfg = NewConfig(cfg.Key, cfg.Members, cfg.Pins...)
 	c.dirty = true
 	c.noteMembers(now)
 	if cfg.Key.CTerm > c.hs.Term {
@@ -267,7 +267,7 @@ func (c *Core) stepHB(now Instant, m Message) error {
 	}
 	// The answer asserts term, vote and the configuration that is durable now. It does not wait for one that was adopted
 	// a moment ago: every takeover makes a new one, and a leader whose followers have slow disks would lose its quorum.
-	ack := Message{Type: MsgHBAck, Seq: m.Seq, CfgKey: c.dcfg.Key}
+	ack := Message{Type: MsgHBAck, Seq: m.Seq, CfgKey: c.dcfg.Key, Unfit: c.fitness != Fit}
 	ack.Reachable, ack.OK = c.reachable(now)
 	c.sendAfter(c.needVote(), m.From, ack, false)
 	return nil
@@ -276,6 +276,9 @@ func (c *Core) stepHB(now Instant, m Message) error {
 func (c *Core) stepTimeoutNow(now Instant, m Message) error {
 	if m.From != c.leader || c.role != RoleFollower || !c.selfVoter() {
 		return dropped("TimeoutNow from %s, the leader is %q", m.From, c.leader)
+	}
+	if !c.mayStand() {
+		return dropped("TimeoutNow from %s: this node cannot lead", m.From)
 	}
 	c.event(Event{Kind: EventTransfer, Peer: m.From})
 	c.campaign(now, c.hs.Term)

@@ -97,11 +97,12 @@ func (k CfgKey) Compare(o CfgKey) int {
 	return cmp.Or(cmp.Compare(k.CTerm, o.CTerm), cmp.Compare(k.Ver, o.Ver))
 }
 
-// Config is a membership. Ver 0 is "no configuration yet". Members are sorted by ID; the slice is never modified
-// once the Config has been handed to the core, so copies may share it.
+// Config is a membership. Ver 0 is "no configuration yet". Members and Pins are sorted by ID; the slices are never
+// modified once the Config has been handed to the core, so copies may share them.
 type Config struct {
 	Key     CfgKey
 	Members []Member
+	Pins    []Pin
 }
 
 // Member returns the entry of id.
@@ -142,7 +143,7 @@ func (c Config) Majority() int {
 	return n/2 + 1
 }
 
-// Hash is the SHA-256 of the configuration's members, the identity of a version-1 configuration.
+// Hash is the SHA-256 of the configuration's members, the identity of a version-1 configuration, which has no pins.
 func (c Config) Hash() ClusterID {
 	var b bytes.Buffer
 	b.WriteString("baton/config/v1\n")
@@ -165,11 +166,12 @@ func (c Config) Hash() ClusterID {
 	return sha256.Sum256(b.Bytes())
 }
 
-// NewConfig returns a configuration with its members sorted.
-func NewConfig(key CfgKey, members []Member) Config {
-	ms := slices.Clone(members)
+// NewConfig returns a configuration with its members and pins sorted.
+func NewConfig(key CfgKey, members []Member, pins ...Pin) Config {
+	ms, ps := slices.Clone(members), slices.Clone(pins)
 	slices.SortFunc(ms, func(a, b Member) int { return cmp.Compare(a.ID, b.ID) })
-	return Config{Key: key, Members: ms}
+	slices.SortFunc(ps, func(a, b Pin) int { return cmp.Compare(a.ID, b.ID) })
+	return Config{Key: key, Members: ms, Pins: ps}
 }
 
 // HardState is what must survive a crash. The driver makes it durable before it reports the write's number back
@@ -239,7 +241,7 @@ type Header struct {
 //
 //	PreVote      NextTerm, Cfg, Dead       VoteResp  OK, Attachment (the application's report)
 //	PreVoteResp  NextTerm, OK              HB        Seq, Cfg, Attachment
-//	Vote         Cfg, TransferOf, Dead     HBAck     Seq, CfgKey, OK (Reachable is meant), Reachable
+//	Vote         Cfg, TransferOf, Dead     HBAck     Seq, CfgKey, OK (Reachable is meant), Reachable, Unfit
 //	TimeoutNow   -      Term  -            BootInfo  Addr
 //	BootPropose  Cfg                       BootPromise Promise
 //	Join         Addr, Seq (token)         JoinResp  Cfg, Seq (token)
@@ -254,6 +256,7 @@ type Message struct {
 	Cfg        *Config
 	CfgKey     CfgKey
 	Reachable  []NodeID
+	Unfit      bool // the sender should not lead
 	Addr       string
 	Promise    ClusterID
 	Attachment []byte
@@ -305,6 +308,7 @@ type Status struct {
 	Boot         uint64
 	Backoff      int // failures since the last commit; limits double with each (PROTOCOL R6)
 	Lease        Lease
+	Fitness      Fitness // this node's own
 }
 
 // Lease is the leader's right to believe that nobody else leads. It is a value: reading it never blocks, and every

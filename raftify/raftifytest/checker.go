@@ -48,7 +48,7 @@ type Checker struct {
 	votes      map[incTerm]core.NodeID // what the world was told
 	told       map[core.Inc]core.Term  // highest term that the world was told
 	keys       map[core.Inc]core.CfgKey
-	members    map[core.CfgKey]core.ClusterID
+	members    map[core.CfgKey]configIdentity
 	written    map[core.Inc]core.HardState
 	rounds     []round
 	acked      map[incTerm]core.CfgKey // newest configuration that each acknowledged in each term
@@ -59,7 +59,7 @@ type Checker struct {
 func NewChecker() *Checker {
 	return &Checker{
 		leaders: map[core.Term]*leadership{}, votes: map[incTerm]core.NodeID{}, told: map[core.Inc]core.Term{},
-		keys: map[core.Inc]core.CfgKey{}, members: map[core.CfgKey]core.ClusterID{}, written: map[core.Inc]core.HardState{},
+		keys: map[core.Inc]core.CfgKey{}, members: map[core.CfgKey]configIdentity{}, written: map[core.Inc]core.HardState{},
 		acked: map[incTerm]core.CfgKey{}, installing: map[core.Inc]bool{},
 	}
 }
@@ -120,12 +120,18 @@ func (k *Checker) Wrote(at time.Duration, hs core.HardState) {
 	}
 }
 
+// configIdentity is all that two configurations of one key must share.
+type configIdentity struct {
+	members core.ClusterID
+	pins    string
+}
+
 // config is the first half of I11, within one cluster.
 func (k *Checker) config(at time.Duration, c core.Config) {
 	if c.Key.CTerm == 0 {
 		return // bootstrap: proposals of several clusters may share the number
 	}
-	h := c.Hash()
+	h := configIdentity{c.Hash(), fmt.Sprint(c.Pins)}
 	if was, ok := k.members[c.Key]; ok && was != h {
 		k.Fail(at, "I11", "two configurations are called %v", c.Key)
 	}

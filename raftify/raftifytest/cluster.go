@@ -17,6 +17,8 @@ type Config struct {
 	Expect int // > 0: start with empty folders and bootstrap this many; 0: all are voters of a first configuration
 	// Voters > 0: the first configuration holds that many of the nodes; the others have empty folders. Needs Membership.
 	Voters int
+	// Knows, if set, says whether peer is among the configured peers of id; otherwise all are.
+	Knows func(id, peer core.NodeID) bool
 	// Membership of every node; nil: the membership changes by Reconfigure alone.
 	Membership *core.Membership
 	// Timing of every node; zero: core.DefaultTiming(1).
@@ -225,7 +227,9 @@ func (c *Cluster) Start(id core.NodeID) {
 	}
 	var peers []core.Peer
 	for _, p := range c.nodes {
-		peers = append(peers, core.Peer{ID: p.ID, Addr: addr(p.ID)})
+		if c.cfg.Knows == nil || c.cfg.Knows(id, p.ID) {
+			peers = append(peers, core.Peer{ID: p.ID, Addr: addr(p.ID)})
+		}
 	}
 	c.Checker.Started(c.now, n.durable)
 	k, err := core.New(core.Options{

@@ -158,8 +158,9 @@ func (c *Cluster) Inject(f Faults, until time.Duration) {
 		c.Do(c.Leader(), func(k *core.Core, now core.Instant) {
 			cfg := k.Status().Cfg
 			if kind != core.ChangePromote && (len(cfg.Voters()) <= 3 || len(c.living(cfg, who)) < cfg.Majority()) {
-				k.Invite(who)
-				return
+				kind = core.ChangeInvite
+			} else if kind == core.ChangeDemote && r.IntN(2) == 0 {
+				kind = core.ChangeLeave
 			}
 			_ = k.Reconfigure(now, core.Change{Kind: kind, Member: core.Member{ID: who}})
 		})

@@ -167,7 +167,7 @@ func TestRemovedNodeStaysOutUntilInvited(t *testing.T) {
 	if s := r.Node("4").Core().Status(); s.Role != core.RoleLearner {
 		t.Errorf("the removed node is %v", s.Role)
 	}
-	r.Do("1", func(k *core.Core, _ core.Instant) { k.Invite("4") })
+	r.change(t, core.ChangeInvite, "4")
 	r.untilVoters(t, 20*minET, "1", "2", "3", "4")
 }
 

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"encoding/hex"
 	"encoding/json"
@@ -37,8 +36,6 @@ type system struct {
 	logs  []string
 	addrs []string
 	procs []*process
-	// workers are the processes that do the work, as the nodes themselves say; 0: the one that was started.
-	workers [nodes]int
 }
 
 // process is a child whose death is noticed.
@@ -164,22 +161,12 @@ func (s *system) start(l *launcher, log, binary string, args ...string) error {
 	return nil
 }
 
-// pids are the processes whose work counts. That of a supervisor, which sleeps, does not.
 func (s *system) pids() []int {
 	var out []int
-	for i, p := range s.procs {
-		out = append(out, cmp.Or(s.workers[i], p.cmd.Process.Pid))
+	for _, p := range s.procs {
+		out = append(out, p.cmd.Process.Pid)
 	}
 	return out
-}
-
-// worked notes the process that works for node i. Another one than before means that it died.
-func (s *system) worked(i, pid int) error {
-	if before := s.workers[i]; before != 0 && pid != before {
-		return fmt.Errorf("%s node%d was restarted: process %d, before %d", s.name, i+1, pid, before)
-	}
-	s.workers[i] = pid
-	return nil
 }
 
 // died returns an error that names a node whose process has ended.
@@ -236,9 +223,6 @@ func (s *system) leader(ctx context.Context) (int, error) {
 			if err := get(ctx, addr, "/v1/status", &st); err != nil {
 				problem = err
 				continue
-			}
-			if err := s.worked(i, st.PID); err != nil {
-				return 0, err
 			}
 			if st.State == wire.StateLeader {
 				at = i

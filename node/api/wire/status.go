@@ -40,6 +40,11 @@ type Status struct {
 	// PID is the worker's process id, SupervisorPID its supervisor's, 0 without one.
 	PID           int `json:"pid"`
 	SupervisorPID int `json:"supervisor_pid"`
+	// Health is "ok", or why this node should not lead; then it leads only while no other can.
+	Health string `json:"health"`
+	// Invited are ids that may join and have not yet, Removed those that may not join until they are added again.
+	Invited []string `json:"invited,omitempty"`
+	Removed []string `json:"removed,omitempty"`
 }
 
 // Member is one node of the cluster as another one sees it.
@@ -48,6 +53,8 @@ type Member struct {
 	Voter  bool         `json:"voter"`
 	Alive  bool         `json:"alive"`
 	Height block.Height `json:"height"`
+	// Held is set when the node left: it stays a learner until somebody promotes it.
+	Held bool `json:"held,omitempty"`
 }
 
 // Health is the body of the 200 answers of /healthz ("ok") and /readyz ("ready").
@@ -69,13 +76,27 @@ type Members struct {
 	Members       []Member `json:"members"`
 	ConfigVersion uint64   `json:"config_version"`
 	Quorum        int      `json:"quorum"`
+	Invited       []string `json:"invited,omitempty"` // may join and have not yet
+	Removed       []string `json:"removed,omitempty"` // may not join until they are added again
+}
+
+// MembersOf picks the members out of a status.
+func MembersOf(s Status) Members {
+	m := Members{
+		Members: s.Members, ConfigVersion: s.ConfigVersion, Quorum: s.Quorum, Invited: s.Invited, Removed: s.Removed,
+	}
+	if m.Members == nil {
+		m.Members = []Member{}
+	}
+	return m
 }
 
 // What a MemberRequest may ask for.
 const (
-	MemberAdd     = "add"     // let a configured peer come back that was removed
-	MemberRemove  = "remove"  // take a member out, at once
+	MemberAdd     = "add"     // let a node join, or come back that was removed
+	MemberRemove  = "remove"  // take a member out, at once, or an invitation back
 	MemberPromote = "promote" // make a learner that has caught up a voter
+	MemberLeave   = "leave"   // make a voter a learner until somebody promotes it
 )
 
 // MemberRequest is the body of the admin socket's POST /members.
@@ -83,6 +104,13 @@ type MemberRequest struct {
 	Op string `json:"op"`
 	// ID is the member; empty means the node that is asked.
 	ID string `json:"id"`
+	// Of add: the node's public key in hex, and the addresses of its gossip and its peer link. Without PeerAddr the peer
+	// link is taken to be on the port after the gossip's. All empty: what the leader's config file or an earlier add says.
+	Key      string `json:"key,omitempty"`
+	Addr     string `json:"addr,omitempty"`
+	PeerAddr string `json:"peer_addr,omitempty"`
+	// Force is for what is possible and hardly ever meant.
+	Force bool `json:"force,omitempty"`
 }
 
 // TransferRequest is the body of the admin socket's POST /leader/transfer.
