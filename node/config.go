@@ -14,6 +14,7 @@ import (
 	"github.com/baton-ha/baton/node/chain"
 	"github.com/baton-ha/baton/node/mempool"
 	"github.com/baton-ha/baton/node/peer"
+	"github.com/baton-ha/baton/node/trace"
 	"github.com/baton-ha/baton/raftify"
 )
 
@@ -89,6 +90,8 @@ type Config struct {
 	// SupervisorPID is the process that watches over this one and tells the others when it ends, 0 for none. It is shown.
 	SupervisorPID int
 	Logger        zerolog.Logger
+	// Trace is told what this node says, writes, decides, signs and believes. Nil, as a rule: nothing.
+	Trace *trace.Writer
 }
 
 // DefaultConfig returns a configuration that lacks what only the user knows: ids, folders, genesis, keys, addresses.

@@ -94,6 +94,7 @@ func (f *finalizer) finalize(t finalTask) error {
 		return err
 	}
 	sig := block.Sign(n.cfg.ProcessorKey, t.ref.Hash)
+	n.cfg.Trace.Signed(t.ref.Height, t.ref.Hash)
 	if t.ref.Height > f.record.Height {
 		f.record = t.ref
 	}

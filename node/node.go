@@ -204,13 +204,14 @@ func (n *Node) makeParts() error {
 	rcfg := cfg.Raftify
 	rcfg.NeverBootstrap = rcfg.NeverBootstrap || n.store.Election() == nil && n.marked()
 	n.raft, err = raftify.New(raftify.Options{
-		Config: rcfg, Store: electionStore{n.store}, Hook: n.ch, Logger: cfg.Logger.With().Str("part", "raftify").Logger(),
-		AfterStep: n.afterStep, OnEvent: n.electionEvent, Fatal: n.fail,
+		Config: rcfg, Store: electionStore{n.store}, Hook: n.hook(), Logger: cfg.Logger.With().Str("part", "raftify").Logger(),
+		AfterStep: n.afterStep, OnReady: n.traceElection(), OnEvent: n.electionEvent, Fatal: n.fail,
 		PeerKey: n.peerKey,
 	})
 	if err != nil {
 		return fmt.Errorf("election: %w", err)
 	}
+	n.traceStart()
 	n.seen = n.raft.Status().Cfg
 	pcfg := cfg.Peer
 	pcfg.Peers = n.peersOf(n.seen)

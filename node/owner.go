@@ -25,9 +25,10 @@ type view struct {
 
 // afterStep carries out what the replication core wants. It runs in the owner loop after each input, when the hard
 // state that the input caused is queued for writing already (PROTOCOL R1: one order for both layers).
-func (n *Node) afterStep(_ core.Instant, c *core.Core) {
+func (n *Node) afterStep(now core.Instant, c *core.Core) {
 	for n.ch.HasReady() {
 		r := n.ch.Ready()
+		n.traceChain(c, &r)
 		for _, w := range r.Writes {
 			n.write(w)
 		}
@@ -44,6 +45,7 @@ func (n *Node) afterStep(_ core.Instant, c *core.Core) {
 		}
 	}
 	n.look(c)
+	n.traceStep(now, c)
 }
 
 // write queues one atomic change of the chain. Its completion comes back as an event of the loop.
@@ -66,6 +68,7 @@ func (n *Node) write(w replication.Write) {
 			return // Fatal was called
 		}
 		n.raft.Post(func(now core.Instant, c *core.Core) {
+			n.cfg.Trace.Durable(seq)
 			n.ch.Durable(now, seq)
 			c.Poke(now)
 		})
@@ -74,11 +77,17 @@ func (n *Node) write(w replication.Write) {
 
 // sendAll sends chain messages, each block encoded once.
 func (n *Node) sendAll(c *core.Core, ms []replication.Message) {
+	k := 0
 	for i := range ms {
-		m := &ms[i]
-		if !n.ch.Address(c.Header(m.To), m) {
-			continue
+		if n.ch.Address(c.Header(ms[i].To), &ms[i]) {
+			n.cfg.Trace.Message(&ms[i])
+			ms[k] = ms[i]
+			k++
 		}
+	}
+	n.cfg.Trace.Flush()
+	for i := range ms[:k] {
+		m := &ms[i]
 		b, err := replication.EncodeMessage(m)
 		if err != nil {
 			n.log.Error().Err(err).Msg("message not sent")

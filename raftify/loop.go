@@ -137,6 +137,9 @@ func (n *Node) settle(now core.Instant) bool {
 	// passes settle that; what should remain is settled with the next input.
 	for range 8 {
 		rd := n.core.Ready()
+		if n.opt.OnReady != nil {
+			n.opt.OnReady(rd)
+		}
 		if rd.HardState != nil {
 			n.save(rd)
 		}

@@ -38,6 +38,9 @@ type Options struct {
 	// Store.Save and before the messages that it caused leave: the application queues its own writes and sends in the
 	// same turn, in order. It may use the core and must not block. Nil: nothing.
 	AfterStep func(now core.Instant, c *core.Core)
+	// OnReady is told what the core wants done before any of it is, in the owner loop: for traces. It must not block and
+	// may change nothing. Nil: nothing.
+	OnReady func(core.Ready)
 	// OnEvent is called in the owner loop and must not block. Nil: nothing.
 	OnEvent func(core.Event)
 	// Fatal is called once, from a goroutine of the node and after the loop has ended, when a write failed (PROTOCOL

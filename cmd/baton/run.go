@@ -16,13 +16,14 @@ import (
 	"github.com/baton-ha/baton/config"
 	"github.com/baton-ha/baton/node"
 	"github.com/baton-ha/baton/node/peer"
+	"github.com/baton-ha/baton/node/trace"
 	"github.com/baton-ha/baton/raftify/core"
 )
 
 func newRunCmd() *cobra.Command {
 	var (
-		file          string
-		alone, worker bool
+		file, traceFile string
+		alone, worker   bool
 	)
 	cmd := &cobra.Command{
 		Use: "run --config FILE", Short: "Run a node", Args: cobra.NoArgs,
@@ -32,7 +33,7 @@ func newRunCmd() *cobra.Command {
 			"so that they need not wait for a timeout, and starts it again. With --no-supervise there is one process only.",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if !alone && !worker {
-				return superviseNode(cmd, file)
+				return superviseNode(cmd, file, traceFile)
 			}
 			parent := supervise.Alone()
 			if worker {
@@ -45,10 +46,11 @@ func newRunCmd() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return runNode(cmd, n, parent)
+			return runNode(cmd, n, parent, traceFile)
 		},
 	}
 	addConfig(cmd, &file)
+	cmd.Flags().StringVar(&traceFile, "trace", "", "append what the node says, writes and decides to this file, as JSON lines, for a checker")
 	cobra.CheckErr(cmd.MarkFlagRequired("config"))
 	cmd.Flags().BoolVar(&alone, "no-supervise", false, "run the node in this very process, for debuggers and containers that restart it")
 	cmd.Flags().BoolVar(&worker, "worker", false, "be the process of a supervised node")
@@ -62,7 +64,7 @@ type exitError int
 func (e exitError) Error() string { return fmt.Sprintf("the node ended with status %d", int(e)) }
 
 // superviseNode runs the node as a process of its own. The configuration is the worker's to read and to complain about.
-func superviseNode(cmd *cobra.Command, file string) error {
+func superviseNode(cmd *cobra.Command, file, traceFile string) error {
 	self, err := os.Executable()
 	if err != nil {
 		return fmt.Errorf("start the node's process: %w; --no-supervise does without it", err)
@@ -71,8 +73,12 @@ func superviseNode(cmd *cobra.Command, file string) error {
 	if _, file := stderr.(*os.File); !file {
 		stderr = &lockedWriter{to: stderr}
 	}
+	worker := []string{self, "run", "--config", file, "--worker"}
+	if traceFile != "" {
+		worker = append(worker, "--trace", traceFile)
+	}
 	status, err := supervise.Run(cmd.Context(), supervise.Options{
-		Command: []string{self, "run", "--config", file, "--worker"},
+		Command: worker,
 		Stdout:  cmd.OutOrStdout(), Stderr: stderr,
 		Logger: func(level, format string) zerolog.Logger {
 			return newLogger(stderr, config.Log{Level: level, Format: format})
@@ -85,7 +91,7 @@ func superviseNode(cmd *cobra.Command, file string) error {
 	return err
 }
 
-func runNode(cmd *cobra.Command, files *config.Node, parent *supervise.Parent) error {
+func runNode(cmd *cobra.Command, files *config.Node, parent *supervise.Parent, traceFile string) error {
 	held := &holdingWriter{to: cmd.ErrOrStderr()}
 	cfg, err := nodeConfig(files, newLogger(held, files.Config.Log))
 	if err != nil {
@@ -94,6 +100,14 @@ func runNode(cmd *cobra.Command, files *config.Node, parent *supervise.Parent) e
 	cfg.SupervisorPID = parent.PID()
 	if err := os.MkdirAll(cfg.StateDir, 0o700); err != nil {
 		return fmt.Errorf("state_dir: %w", err)
+	}
+	if traceFile != "" {
+		f, err := os.OpenFile(traceFile, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+		if err != nil {
+			return fmt.Errorf("--trace: %w", err)
+		}
+		defer f.Close() //nolint:errcheck // what counts was written before it had an effect
+		cfg.Trace = trace.New(f, cfg.Logger)
 	}
 	n, err := newNode(cmd.Context(), cfg, parent.PID() > 0)
 	if errors.Is(err, node.ErrWrongKey) {

@@ -59,5 +59,8 @@ func decodeHeartbeat(b []byte) (heartbeat, error) {
 	return heartbeat{take: getRef(b[1:]), commit: getRef(b[41:]), tip: block.Height(binary.BigEndian.Uint64(b[81:]))}, nil
 }
 
+// EncodeReport returns r as a vote carries it.
+func EncodeReport(r Report) []byte { return encodeReport(r) }
+
 // DecodeReport returns the report that a vote carries.
 func DecodeReport(b []byte) (Report, error) { return decodeReport(b) }

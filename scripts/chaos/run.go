@@ -85,14 +85,15 @@ func join(ns []int) string {
 
 // bench is one cluster under test with all that belongs to it.
 type bench struct {
-	s      *settings
-	dir    string
-	load   *load.Load
-	cl     *cluster.Cluster
-	fabric *fabric.Fabric
-	watch  *cluster.Watcher
-	world  *nemesis.World
-	hosts  []*sandbox.Host
+	s       *settings
+	dir     string
+	load    *load.Load
+	cl      *cluster.Cluster
+	fabric  *fabric.Fabric
+	watch   *cluster.Watcher
+	world   *nemesis.World
+	hosts   []*sandbox.Host
+	tracing bool
 }
 
 const (
@@ -156,6 +157,8 @@ func (b *bench) raise(ctx context.Context, seed uint64, nodes, i int) error {
 	}); err != nil {
 		return err
 	}
+	b.tracing = b.cl.HasFlag(ctx, "run", "trace")
+	b.cl.Trace(b.tracing)
 	for _, n := range b.cl.Nodes {
 		if err := n.Start(); err != nil {
 			return err
@@ -286,7 +289,8 @@ func (b *bench) verdicts(ctx context.Context, r *report.Run) []*judge.Verdict {
 	limit := min(max(30*time.Second, time.Duration(r.Duration/10)*time.Second), 5*time.Minute)
 	all = append(all, chain.Receipts(ops, b.load.Broken()), money, chain.Witness(ops, b.load.Accounts, b.load.Fund()),
 		judge.Linearizable(ops, groups, members, chain, limit))
-	return append(all, b.folders(ctx))
+	all = append(all, b.folders(ctx)) // which stops the nodes: their traces are whole now
+	return append(all, b.traces(chain)...)
 }
 
 // level waits until all nodes have the same height, with no traffic any more.
@@ -341,6 +345,26 @@ func (b *bench) leaders() *judge.Verdict {
 		v.Fail("I1: %s", text)
 	}
 	return v.Say("%d terms with a leader", len(terms))
+}
+
+// traces judges what the nodes recorded of themselves.
+func (b *bench) traces(c *judge.Chain) []*judge.Verdict {
+	if !b.tracing {
+		v := judge.NewVerdict("traces", "I1 to I17")
+		v.Result = judge.Skip
+		return []*judge.Verdict{v.Say("this baton has no --trace")}
+	}
+	var files []string
+	for _, n := range b.cl.Nodes {
+		files = append(files, n.Trace)
+	}
+	vs, err := judge.Traces(b.cl.Genesis, files, c)
+	if err != nil {
+		v := judge.NewVerdict("traces", "I1 to I17")
+		v.Fail("%v", err)
+		return []*judge.Verdict{v}
+	}
+	return vs
 }
 
 // folders stops all nodes and has each data folder verified by the product's own tool.

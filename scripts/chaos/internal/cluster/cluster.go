@@ -39,8 +39,6 @@ type Options struct {
 	Fund map[string]uint64
 	// Env is added to each node's environment.
 	Env []string
-	// Trace makes each node write a trace.
-	Trace bool
 }
 
 // Cluster is a set of nodes. Make it with [New].
@@ -50,6 +48,7 @@ type Cluster struct {
 	Dir     string
 
 	opts  Options
+	trace bool // set before any node starts
 	mu    sync.Mutex
 	exits []Exit
 }
@@ -117,6 +116,9 @@ func (c *Cluster) HasFlag(ctx context.Context, command, flag string) bool {
 	out, err := c.Baton(ctx, command, "--help")
 	return err == nil && bytes.Contains(out, []byte("--"+flag))
 }
+
+// Trace says whether nodes write a trace from their next start on.
+func (c *Cluster) Trace(on bool) { c.trace = on }
 
 // URLs returns the nodes' APIs.
 func (c *Cluster) URLs() []string {

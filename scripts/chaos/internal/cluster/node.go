@@ -63,7 +63,7 @@ func (n *Node) Start() error {
 	}
 	defer log.Close() //nolint:errcheck // the child has its own copy of the descriptor
 	args := []string{"run", "--config", n.Config}
-	if n.c.opts.Trace {
+	if n.c.trace {
 		args = append(args, "--trace", n.Trace)
 	}
 	p := &process{cmd: exec.Command(n.c.opts.Binary, args...), ended: make(chan struct{})} //nolint:noctx // ended by signals
