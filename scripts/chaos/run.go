@@ -32,6 +32,12 @@ func run(ctx context.Context, s *settings) (bool, error) {
 	if err != nil {
 		return false, fmt.Errorf("%s version: %w", s.binary, err)
 	}
+	// A copy: somebody may build a newer one meanwhile, and a run is about one program.
+	program := filepath.Join(s.out, "baton-under-test")
+	if err := copyProgram(s.binary, program); err != nil {
+		return false, err
+	}
+	s.binary = program
 	res := &report.Result{
 		OK: true, Version: strings.TrimSpace(string(out)), Began: time.Now().Format(time.RFC3339), Seed: s.seed,
 		Command: fmt.Sprintf("baton-chaos --seed %d --nodes %s --duration %v%s", s.seed, join(s.nodes), s.duration, options(s)),
@@ -52,7 +58,9 @@ func run(ctx context.Context, s *settings) (bool, error) {
 		}
 	}
 	if err := errors.Join(
-		res.WriteJSON(filepath.Join(s.out, "report.json")), res.WriteJUnit(filepath.Join(s.out, "junit.xml")),
+		res.WriteJSON(filepath.Join(s.out, "report.json")),
+		res.WriteJUnit(filepath.Join(s.out, "junit.xml")),
+		res.WriteHTML(filepath.Join(s.out, "report.html")),
 	); err != nil {
 		return false, fmt.Errorf("write the report: %w", err)
 	}
@@ -60,8 +68,24 @@ func run(ctx context.Context, s *settings) (bool, error) {
 	if !res.OK {
 		word = "NOT WELL"
 	}
-	fmt.Printf("\n%s; report in %s\n", word, s.out)
+	if res.OK && !s.keep {
+		if err := os.Remove(program); err != nil {
+			return false, err
+		}
+	}
+	fmt.Printf("\n%s; report in %s\n", word, filepath.Join(s.out, "report.html"))
 	return res.OK, nil
+}
+
+func copyProgram(from, to string) error {
+	data, err := os.ReadFile(from)
+	if err != nil {
+		return err
+	}
+	if err := os.Remove(to); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	return os.WriteFile(to, data, 0o755) //nolint:gosec // it is run
 }
 
 func options(s *settings) string {
@@ -100,6 +124,8 @@ const (
 	groups  = 8
 	members = 3
 	readers = 2
+	// diskBytes is the size of each node's disk, in memory as far as it is used.
+	diskBytes = 4 << 30
 	// home is this program's own address, nodes have those from 1 on.
 	home = 100
 	// wholeLimit is how long the cluster may take to be whole again when all is healed. Generous: a busy machine stands
@@ -116,14 +142,20 @@ func one(ctx context.Context, s *settings, i, nodes int) (*report.Run, error) {
 	}
 	// The deck of the network is set up anew for each cluster: 10.99.SIZE.0/24 in namespaces of its own.
 	if err := b.raise(ctx, seed, nodes, i); err != nil {
-		return nil, errors.Join(err, b.close())
+		return nil, errors.Join(err, b.close(""))
 	}
 	r, err := b.test(ctx, seed)
-	err = errors.Join(err, b.close())
 	if err != nil {
-		return nil, err
+		return nil, errors.Join(err, b.close(""))
 	}
 	r.Judge()
+	keep := ""
+	if !r.OK || s.keep {
+		keep = b.dir
+	}
+	if err := b.close(keep); err != nil {
+		return nil, err
+	}
 	if r.OK && !s.keep {
 		if err := os.RemoveAll(b.dir); err != nil {
 			return nil, err
@@ -153,7 +185,7 @@ func (b *bench) raise(ctx context.Context, seed uint64, nodes, i int) error {
 	b.fabric = fabric.New(seed, append(cards, own)...)
 	b.load = load.New(load.Shape{Groups: groups, Members: members, Readers: readers, Rate: b.s.rate, Seed: seed})
 	if b.cl, err = cluster.New(ctx, cluster.Options{
-		Binary: b.s.binary, Dir: b.dir, Hosts: b.hosts, Fund: b.load.Fund(),
+		Binary: b.s.binary, Dir: b.dir, Hosts: b.hosts, Fund: b.load.Fund(), DiskBytes: diskBytes,
 	}); err != nil {
 		return err
 	}
@@ -167,11 +199,12 @@ func (b *bench) raise(ctx context.Context, seed uint64, nodes, i int) error {
 	return nil
 }
 
-func (b *bench) close() error {
-	if b.cl != nil {
-		b.cl.Close()
-	}
+// close ends everything. What is on the nodes' disks is copied to keep first, unless that is "".
+func (b *bench) close(keep string) error {
 	var errs []error
+	if b.cl != nil {
+		errs = append(errs, b.cl.Close(keep))
+	}
 	if b.fabric != nil {
 		errs = append(errs, b.fabric.Close())
 	}

@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net"
 	"net/netip"
 	"os"
 	"os/exec"
@@ -37,6 +36,8 @@ type Options struct {
 	Hosts []*sandbox.Host
 	// Fund is the first balance of accounts, by public key in hex.
 	Fund map[string]uint64
+	// DiskBytes is the size of each node's disk.
+	DiskBytes int64
 	// Env is added to each node's environment.
 	Env []string
 }
@@ -90,6 +91,9 @@ func New(ctx context.Context, o Options) (*Cluster, error) {
 			API: "http://" + netip.AddrPortFrom(h.Addr, apiPort).String(),
 			Log: filepath.Join(o.Dir, id+".log"), Trace: filepath.Join(o.Dir, id+".trace"), c: c,
 		})
+		if err := c.Nodes[i].mount(o.DiskBytes); err != nil {
+			return nil, errors.Join(err, c.Close(""))
+		}
 	}
 	return c, nil
 }
@@ -146,11 +150,14 @@ func (c *Cluster) Exits() []Exit {
 	return append([]Exit(nil), c.exits...)
 }
 
-// Close kills all processes.
-func (c *Cluster) Close() {
+// Close kills all processes and takes their disks away; what is on them is copied to dir first, unless that is "".
+func (c *Cluster) Close(dir string) error {
+	var errs []error
 	for _, n := range c.Nodes {
 		n.Kill()
+		errs = append(errs, n.unmount(dir))
 	}
+	return errors.Join(errs...)
 }
 
 // Admin makes one request of a node's admin socket.
@@ -159,8 +166,8 @@ func (n *Node) Admin(ctx context.Context, args ...string) error {
 	return err
 }
 
-// SetConfig changes top-level keys of sections of the node's configuration: section, key, value.
-func (n *Node) SetConfig(section, key string, value any) error {
+// SetTop changes a top-level key of the node's configuration.
+func (n *Node) SetTop(key string, value any) error {
 	data, err := os.ReadFile(n.Config)
 	if err != nil {
 		return err
@@ -169,24 +176,9 @@ func (n *Node) SetConfig(section, key string, value any) error {
 	if err := json.Unmarshal(data, &file); err != nil {
 		return fmt.Errorf("%s: %w", n.Config, err)
 	}
-	part, ok := file[section].(map[string]any)
-	if !ok {
-		part = map[string]any{}
-		file[section] = part
-	}
-	part[key] = value
+	file[key] = value
 	if data, err = json.MarshalIndent(file, "", "  "); err != nil {
 		return err
 	}
 	return os.WriteFile(n.Config, data, 0o600)
-}
-
-// reachable reports whether something accepts connections at a node's API.
-func (n *Node) reachable(ctx context.Context) bool {
-	d := net.Dialer{Timeout: time.Second}
-	conn, err := d.DialContext(ctx, "tcp", strings.TrimPrefix(n.API, "http://"))
-	if err != nil {
-		return false
-	}
-	return errors.Join(conn.Close()) == nil
 }

@@ -26,6 +26,9 @@ type Node struct {
 	Log    string
 	Trace  string
 
+	disk string // where its disk is mounted
+	size int64  // of the disk, in bytes
+
 	c *Cluster
 
 	mu      sync.Mutex

@@ -22,6 +22,8 @@ const (
 type Active struct {
 	Targets []string
 	Detail  string
+	// Late: heal it after what was injected beside it.
+	Late bool
 	// Heal ends the fault. It is called once.
 	Heal func(ctx context.Context) error
 }
@@ -46,7 +48,7 @@ type Kind struct {
 }
 
 // Kinds returns all kinds of faults, in a fixed order.
-func Kinds() []Kind { return slices.Concat(networkKinds(), processKinds(), memberKinds()) }
+func Kinds() []Kind { return slices.Concat(networkKinds(), processKinds(), diskKinds(), memberKinds()) }
 
 // Possible returns the kinds that make sense in the world, or of them those that a short run has.
 func Possible(ctx context.Context, w *World, short bool) []Kind {

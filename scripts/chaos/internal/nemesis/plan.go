@@ -127,7 +127,7 @@ func (r *runner) one(ctx context.Context, k Kind) bool {
 		hold -= first
 	}
 	wait(ctx, hold)
-	late := r.rng.IntN(2) == 0
+	late := r.rng.IntN(2) == 0 && !main.Late
 	if !late {
 		r.heal(ctx, second, beside)
 	}
@@ -200,7 +200,22 @@ func (r *runner) whole(ctx context.Context) bool {
 	return true
 }
 
-// Whole waits until the cluster is well: payments are acknowledged, all nodes answer and are nearly level.
+// voters returns how many nodes vote, as the leader says.
+func (w *World) voters() int {
+	n := w.Watcher.Leader()
+	if n == nil {
+		return 0
+	}
+	count := 0
+	for _, m := range w.Watcher.Status(n.Index).Members {
+		if m.Voter {
+			count++
+		}
+	}
+	return count
+}
+
+// Whole waits until the cluster is well: all nodes vote, payments are acknowledged, all nodes answer and are nearly level.
 func (w *World) Whole(ctx context.Context, limit time.Duration) error {
 	acks := w.Load.Acks()
 	why := ""
@@ -220,6 +235,10 @@ func (w *World) Whole(ctx context.Context, limit time.Duration) error {
 			top = max(top, s.Height)
 		}
 		for i, s := range last {
+			if voters := w.voters(); voters != len(last) {
+				why = fmt.Sprintf("%d of %d nodes vote", voters, len(last))
+				return false
+			}
 			if !s.Up || time.Since(s.At) > time.Second || s.Leader == "" || s.Height+100 < top {
 				why = fmt.Sprintf("%s: answers %v, leader %q, height %d of %d", w.name(i), s.Up, s.Leader, s.Height, top)
 				return false
