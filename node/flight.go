@@ -34,13 +34,19 @@ func (f *flight) land(h block.Height) []time.Time {
 	return at
 }
 
+// fewTxs is up to how many transactions on their way another block waits for no more than as many.
+const fewTxs = 8
+
 // worthwhile says whether to build a block now. Each has a price of its own on every node, of an fsync, a signature and
 // a round of messages. So while some are on their way, the next one waits until as many transactions have gathered as
-// are in those: under load blocks grow with the load, and yet a second client need not wait for the first one's round
-// trip. A commit makes the engine ask again.
+// are in those, and under load twice as many: blocks grow with the load, and yet a second client need not wait for the
+// first one's round trip. A commit makes the engine ask again.
 func (e *engine) worthwhile() bool {
 	e.mu.Lock()
-	flying := e.flying.txs
+	want := e.flying.txs
 	e.mu.Unlock()
-	return e.pool.Takeable() >= min(flying, e.n.cfg.Limits.MaxBlockTxs)
+	if want > fewTxs {
+		want *= 2
+	}
+	return e.pool.Takeable() >= min(want, e.n.cfg.Limits.MaxBlockTxs)
 }

@@ -23,9 +23,9 @@ func TestWorthwhile(t *testing.T) {
 		t.Fatal(err)
 	}
 	e := newEngine(&Node{cfg: c.cfgs[0]})
-	add := func(user int) {
+	addNonce := func(user int, nonce uint64) {
 		t.Helper()
-		tx, err := ex.Parse(c.transfer(user, 0, pub(c.users[0]), "1"))
+		tx, err := ex.Parse(c.transfer(user, nonce, pub(c.users[0]), "1"))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -33,6 +33,7 @@ func TestWorthwhile(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	add := func(user int) { addNonce(user, 0) }
 	want := func(when string, ok bool) {
 		t.Helper()
 		if e.worthwhile() != ok {
@@ -58,6 +59,19 @@ func TestWorthwhile(t *testing.T) {
 	want("two gathered, ten on their way", false)
 	e.committed(9)
 	want("all committed", true)
+	e.flying.add(flownBlock(10, fewTxs))
+	for user := range fewTxs {
+		addNonce(user, 1)
+	}
+	want("as many gathered as the few on their way", true)
+	for user := range fewTxs {
+		addNonce(user, 2)
+	}
+	e.flying.add(flownBlock(11, 1))
+	want("twice as many gathered as are on their way", true)
+	e.flying.add(flownBlock(12, 1))
+	want("less than twice as many gathered as are on their way", false)
+	e.committed(12)
 	e.flying.add(flownBlock(10, 10))
 	e.stop()
 	if e.flying.txs != 0 || len(e.flying.blocks) != 0 || e.target != nil {

@@ -105,7 +105,7 @@ func (l *launcher) startBaton(name, binary, dir string, basePort int) (*system, 
 	s := &system{name: name}
 	for i, file := range files.Configs {
 		s.addrs = append(s.addrs, strings.TrimPrefix(files.APIURLs[i], "http://"))
-		if err := s.start(l, filepath.Join(filepath.Dir(file), "log"), binary, "run", "--no-supervise", "--config", file); err != nil {
+		if err := s.start(l, filepath.Join(filepath.Dir(file), "log"), binary, "run", "--config", file); err != nil {
 			return s, err
 		}
 	}
