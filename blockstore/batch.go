@@ -26,14 +26,13 @@ type Batch struct {
 	// Signed stores signatures of committed blocks. The highest height ever stored, with its hash, is the signer's
 	// record of R12.
 	Signed []Signed
-	// Nodes are state nodes. They are content-addressed: writing one twice changes nothing.
-	Nodes []NodeRecord
-	// Checkpoint says that all nodes of this committed block's state are stored, in this batch or before it.
-	Checkpoint *Checkpoint
 	// NoSync lets the batch ride on the next fsync: done follows when it is applied, and a crash may lose it together
 	// with everything after it, never alone. One of commits and signatures alone is applied together with the next batch
 	// that comes, after 20 ms at the latest; reads do not see it before.
 	NoSync bool
+
+	// side is what checkpoints and pruning write; it applies last.
+	side *sideWrite
 }
 
 // Commit is a commit height with its certificate.
@@ -57,22 +56,22 @@ type Signed struct {
 
 // Checkpoint names a state that is stored completely.
 type Checkpoint struct {
+	// Seq numbers the checkpoints of a store from 1 on.
+	Seq    uint64
 	Height block.Height
 	Hash   block.Hash // the block's
 	Root   block.Hash // of the state after that block
-}
-
-// NodeRecord is an encoded state node; Hash must be merkle.HashNode(Enc), which readers check.
-type NodeRecord struct {
-	Hash merkle.Hash
-	Enc  []byte
+	// RootNode is where that state's topmost node is stored, 0 for the empty state.
+	RootNode merkle.NodeID
+	// NextNode is the lowest node id that was free then: nodes from there on belong to later checkpoints.
+	NextNode merkle.NodeID
 }
 
 // canWait reports whether the batch is only about blocks that are stored already, so that nobody waits for it and it can
 // be written together with the next one.
 func (b *Batch) canWait() bool {
 	return b.NoSync && b.Election == nil && b.Cut == nil && len(b.Append) == 0 && b.Synced == nil && b.Nacked == nil &&
-		len(b.Nodes) == 0 && b.Checkpoint == nil
+		b.side == nil
 }
 
 // clone returns a shallow copy of a batch's pointers' targets, so that a caller may reuse its variables.
@@ -81,7 +80,6 @@ func (b Batch) clone() Batch {
 	b.Synced = cloned(b.Synced)
 	b.Nacked = cloned(b.Nacked)
 	b.Commit = cloned(b.Commit)
-	b.Checkpoint = cloned(b.Checkpoint)
 	return b
 }
 

@@ -28,10 +28,13 @@
 //	b height     -> block hash || encoded block (package block)   h height   -> block hash
 //	i block hash -> height                                        t tx hash  -> height || u32 index, committed only
 //	s height     -> signature                                     c height   -> u64 cterm of its commit certificate
-//	n node hash  -> encoded state node (package merkle)
-//	mformat      -> u64 2                                         melection  -> opaque
+//	n u64 id     -> state node (package merkle)                   k u64 seq  -> the checkpoint, same as mcheckpoint
+//	o u64 seq || u32 chunk -> ids of the nodes that checkpoint seq no longer has, ascending, as differences, uvarints
+//	x height     -> hashes of a pruned block's transactions       mbase      -> first height with blocks || with receipts
+//	mformat      -> u64 3                                         melection  -> opaque
 //	mcommit      -> height || hash || cterm || from               mnacked    -> u64 term
-//	msigner      -> height || hash                                mcheckpoint-> height || block hash || state root
+//	msigner      -> height || hash                                mcheckpoint-> height || u64 seq || block hash ||
+//	                                                                            state root || u64 root node || u64 next node
 //	mfolder      -> 16 random bytes, made with the folder
 //	mposition    -> u64 seq || u64 from || mark || u8 1 and claim, or zeros || 8 bytes of their SHA-256
 //
@@ -77,6 +80,32 @@
 // Blocks that are lost are still asserted: the mark stands, here and in what votes report, until the chain is as great
 // again, with those blocks or with a later leader's. What can be read above the gap stays where it is until then.
 //
+// # Checkpoints
+//
+// The blocks are the log of the state: a block costs no write of a state node. Now and then [Store.SaveState] writes what
+// is new in the state after a committed block: 256 KiB at a time, without an fsync, between the blocks; then, with one, the
+// record that says that it is whole. A start loads the newest such state, lazily, and executes the blocks after it. What a
+// crash leaves of a checkpoint that is not whole has ids from the last one's next id on: the next one deletes that range
+// first.
+//
+// Each checkpoint also writes down which nodes it no longer has. [Store.PruneState] forgets the oldest checkpoint and then
+// deletes what the next one no longer has, 4096 nodes a step, each step one atomic batch without an fsync, so that it can
+// be stopped, and crash, anywhere, and finds what is left to do by looking. No step's cost depends on the size of the
+// state, and none waits for the disk. Why a list a checkpoint, and not reference counts or mark and sweep, is in package
+// merkle. [VerifyDir] counts: every stored node is in the newest state or in one list.
+//
+// # Retention
+//
+// What grows on the disk, measured with transfers (scripts/bench/state): a block's body, about 330 bytes a transaction
+// and 200 a block; receipts and indexes, 45 bytes a transaction and 180 a block; old states, as much as each checkpoint
+// rewrites. [Store.PruneBlocks] removes bodies, signatures and certificates below a height and receipts below another;
+// between the two a block leaves its hash and 32 bytes a transaction. Genesis stays. The chain is then [base..tip], with
+// every height from [Store.Base] on; a body below it is [ErrPruned]. By default all blocks stay.
+//
+// A store whose chain came from elsewhere, by a transfer of state, needs nothing else: genesis, a base with its block and
+// commit, and a checkpoint of that block's state written as any other. Heights between genesis and the base are absent in
+// the same way, and all that reads the chain knows that already; what is missing is the batch that writes such a jump.
+//
 // # Crash and recovery
 //
 // A group is one Pebble batch, and one Pebble batch is one record of the write-ahead log with checksums over its chunks:
@@ -108,6 +137,6 @@
 //
 // # Limits
 //
-// Nothing is pruned: blocks, and nodes of states that are no longer the newest, stay. Below the commit, Open does not
-// look for missing heights. Fetching from peers is not done here; errors and [Store.Lost] name what to fetch.
+// Below the commit, Open does not look for missing heights. Fetching from peers is not done here; errors and [Store.Lost]
+// name what to fetch.
 package blockstore

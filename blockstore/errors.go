@@ -10,6 +10,8 @@ import (
 var (
 	// ErrNotFound is returned when the store has no such block, signature, state node or record.
 	ErrNotFound = errors.New("not in the store")
+	// ErrPruned is returned for a block that was there and that retention has removed. It is an ErrNotFound as well.
+	ErrPruned = fmt.Errorf("pruned: %w", ErrNotFound)
 	// ErrNotFinal is returned when a block is not committed yet, or not signed yet.
 	ErrNotFinal = errors.New("not final")
 	// ErrInUse is returned when another process, or another Store of this one, has the folder open.

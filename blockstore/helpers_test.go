@@ -157,7 +157,8 @@ func script() []Batch {
 	for i := range 4 {
 		fork = append(fork, child(fork[i], "fork", 1))
 	}
-	node := NodeRecord{Hash: [32]byte{1}, Enc: []byte("not looked at by the store")}
+	node := pair{seqKey(spaceNode, 1), []byte("not looked at by the store")}
+	checkpoint := &Checkpoint{Seq: 1, Height: 3, Hash: main[3].Hash(), Root: block.Hash{9}, NextNode: 1}
 	batches := []Batch{
 		{Append: main[:1]},
 		{Synced: new(uint64(1))},
@@ -167,8 +168,8 @@ func script() []Batch {
 		{Signed: signed(main[1], main[2]), NoSync: true},
 		{Append: main[4:8]},
 		{Commit: commitTo(main[4], 1, 3), Signed: signed(main[3])},
-		{Nodes: []NodeRecord{node}, NoSync: true},
-		{Nodes: []NodeRecord{node}, Checkpoint: &Checkpoint{Height: 3, Hash: main[3].Hash(), Root: block.Hash{9}}},
+		{side: &sideWrite{set: []pair{node}}, NoSync: true},
+		{side: &sideWrite{set: []pair{node}, checkpoint: checkpoint}},
 		{Append: main[8:13], NoSync: true},
 		{Nacked: new(uint64(1))},
 		{Cut: new(block.Height(6)), Append: fork[:3], Synced: new(uint64(2))},

@@ -4,20 +4,25 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"errors"
+	"math"
 
 	"github.com/baton-ha/baton/blockstore/block"
+	"github.com/baton-ha/baton/blockstore/merkle"
 )
 
 // Key spaces. Heights are big-endian, so that iteration is in chain order. doc.go has the table.
 const (
-	spaceBlock     = 'b' // height -> hash || encoded block
-	spaceCTerm     = 'c' // height -> u64
-	spaceHash      = 'h' // height -> hash
-	spaceHeight    = 'i' // block hash -> height
-	spaceMeta      = 'm' // name -> record
-	spaceNode      = 'n' // node hash -> encoded node
-	spaceSignature = 's' // height -> signature
-	spaceTx        = 't' // transaction hash -> height || u32 index
+	spaceBlock      = 'b' // height -> hash || encoded block
+	spaceCTerm      = 'c' // height -> u64
+	spaceHash       = 'h' // height -> hash
+	spaceHeight     = 'i' // block hash -> height
+	spaceCheckpoint = 'k' // u64 seq -> checkpoint
+	spaceMeta       = 'm' // name -> record
+	spaceNode       = 'n' // u64 node id -> stored node
+	spaceStale      = 'o' // u64 seq of a checkpoint || u32 chunk -> ids of nodes that it no longer has
+	spaceSignature  = 's' // height -> signature
+	spaceTx         = 't' // transaction hash -> height || u32 index
+	spaceTxs        = 'x' // height of a pruned block -> hashes of its transactions
 )
 
 const (
@@ -29,10 +34,11 @@ const (
 	metaCheckpoint = "mcheckpoint"
 	metaFolder     = "mfolder"
 	metaPosition   = "mposition"
+	metaBase       = "mbase"
 )
 
 // formatVersion is the value of metaFormat: the version of the key spaces and records in this file.
-const formatVersion = 2
+const formatVersion = 3
 
 var errRecord = errors.New("malformed record")
 
@@ -42,6 +48,74 @@ func heightKey(space byte, h block.Height) []byte {
 
 func hashKey(space byte, h [32]byte) []byte {
 	return append([]byte{space}, h[:]...)
+}
+
+// seqKey is the key of a checkpoint or a node: numbers in big-endian, so that what was written together lies together.
+func seqKey(space byte, seq uint64) []byte { return binary.BigEndian.AppendUint64([]byte{space}, seq) }
+
+// staleKey is the key of one chunk of what a checkpoint no longer has.
+func staleKey(seq uint64, chunk uint32) []byte {
+	return binary.BigEndian.AppendUint32(seqKey(spaceStale, seq), chunk)
+}
+
+// encodeIDs writes ascending node ids as differences.
+func encodeIDs(ids []merkle.NodeID) []byte {
+	b, last := make([]byte, 0, 3*len(ids)), merkle.NodeID(0)
+	for _, id := range ids {
+		invariant(id > last, "stale node %d after %d", id, last)
+		b = binary.AppendUvarint(b, uint64(id-last))
+		last = id
+	}
+	return b
+}
+
+// decodeIDs reads what encodeIDs wrote.
+func decodeIDs(b []byte) ([]merkle.NodeID, error) {
+	ids, last := make([]merkle.NodeID, 0, len(b)), merkle.NodeID(0)
+	for len(b) > 0 {
+		above, size := binary.Uvarint(b)
+		if size <= 0 || above == 0 || size > 1 && b[size-1] == 0 || above > math.MaxUint64-uint64(last) {
+			return nil, errRecord
+		}
+		last += merkle.NodeID(above)
+		ids = append(ids, last)
+		b = b[size:]
+	}
+	return ids, nil
+}
+
+// bases say from where on blocks and receipts are still there; genesis always is.
+type bases struct{ blocks, receipts block.Height }
+
+func (b bases) encode() []byte {
+	return binary.BigEndian.AppendUint64(encodeUint64(uint64(b.blocks)), uint64(b.receipts))
+}
+
+func decodeBases(b []byte) (bases, error) {
+	if len(b) != 16 {
+		return bases{}, errRecord
+	}
+	return bases{block.Height(binary.BigEndian.Uint64(b)), block.Height(binary.BigEndian.Uint64(b[8:]))}, nil
+}
+
+// encodeHashes writes hashes one after the other.
+func encodeHashes(hashes []block.Hash) []byte {
+	b := make([]byte, 0, len(hashes)*block.HashBytes)
+	for _, h := range hashes {
+		b = append(b, h[:]...)
+	}
+	return b
+}
+
+func decodeHashes(b []byte) ([]block.Hash, error) {
+	if len(b)%block.HashBytes != 0 {
+		return nil, errRecord
+	}
+	hashes := make([]block.Hash, 0, len(b)/block.HashBytes)
+	for ; len(b) > 0; b = b[block.HashBytes:] {
+		hashes = append(hashes, block.Hash(b))
+	}
+	return hashes, nil
 }
 
 // keyHeight returns the height in a key of a height space.
@@ -143,16 +217,21 @@ func decodeRef(b []byte) (ref, error) {
 
 func (c Checkpoint) encode() []byte {
 	b := binary.BigEndian.AppendUint64(nil, uint64(c.Height))
+	b = binary.BigEndian.AppendUint64(b, c.Seq)
 	b = append(b, c.Hash[:]...)
-	return append(b, c.Root[:]...)
+	b = append(b, c.Root[:]...)
+	b = binary.BigEndian.AppendUint64(b, uint64(c.RootNode))
+	return binary.BigEndian.AppendUint64(b, uint64(c.NextNode))
 }
 
 func decodeCheckpoint(b []byte) (Checkpoint, error) {
-	if len(b) != 8+32+32 {
+	if len(b) != 8+8+32+32+8+8 {
 		return Checkpoint{}, errRecord
 	}
 	return Checkpoint{
-		Height: block.Height(binary.BigEndian.Uint64(b)), Hash: block.Hash(b[8:40]), Root: block.Hash(b[40:]),
+		Height: block.Height(binary.BigEndian.Uint64(b)), Seq: binary.BigEndian.Uint64(b[8:]),
+		Hash: block.Hash(b[16:48]), Root: block.Hash(b[48:80]),
+		RootNode: merkle.NodeID(binary.BigEndian.Uint64(b[80:])), NextNode: merkle.NodeID(binary.BigEndian.Uint64(b[88:])),
 	}, nil
 }
 

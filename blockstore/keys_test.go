@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/baton-ha/baton/blockstore/block"
+	"github.com/baton-ha/baton/blockstore/merkle"
 )
 
 // Whatever bytes a record has, its decoder answers an error or a value that has these bytes.
@@ -22,6 +23,9 @@ func FuzzRecords(f *testing.F) {
 	f.Add(ref{height: 1, hash: b.Hash()}.encode())
 	f.Add(txRef{height: 1, index: 2}.encode())
 	f.Add(encodeUint64(7))
+	f.Add(encodeIDs([]merkle.NodeID{1, 5, 300, 1 << 40}))
+	f.Add(encodeHashes([]block.Hash{{1}, {2}}))
+	f.Add(bases{blocks: 5, receipts: 2}.encode())
 	f.Add(encodeBlock(b))
 	f.Fuzz(func(t *testing.T, rec []byte) {
 		same := func(name string, enc []byte, err error) {
@@ -42,6 +46,12 @@ func FuzzRecords(f *testing.F) {
 		same("ref", r.encode(), err)
 		x, err := decodeTxRef(rec)
 		same("txRef", x.encode(), err)
+		ids, err := decodeIDs(rec)
+		same("ids", encodeIDs(ids), err)
+		hashes, err := decodeHashes(rec)
+		same("hashes", encodeHashes(hashes), err)
+		base, err := decodeBases(rec)
+		same("bases", base.encode(), err)
 		n, err := decodeUint64(rec)
 		same("uint64", encodeUint64(n), err)
 		h, err := decodeHash(rec)

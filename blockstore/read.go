@@ -42,6 +42,12 @@ func (s *Store) SignerRecord() (block.Height, block.Hash) {
 	return r.height, r.hash
 }
 
+// Base returns the lowest height from which on all blocks are there; 0 when none was pruned. Genesis always stays.
+func (s *Store) Base() block.Height { return s.state.Load().base.blocks }
+
+// ReceiptBase returns the lowest height whose transactions [Store.Lookup] still finds.
+func (s *Store) ReceiptBase() block.Height { return s.state.Load().base.receipts }
+
 // Checkpoint returns the newest completely stored state and whether there is one.
 func (s *Store) Checkpoint() (Checkpoint, bool) {
 	st := s.state.Load()
@@ -59,6 +65,9 @@ func (s *Store) has(h block.Height) bool {
 func (s *Store) Block(h block.Height) (*block.Block, error) {
 	if !s.has(h) {
 		return nil, fmt.Errorf("block %d: %w", h, ErrNotFound)
+	}
+	if h > 0 && h < s.Base() { // memory may still have it
+		return nil, fmt.Errorf("block %d: %w", h, ErrPruned)
 	}
 	return s.storedBlock(h)
 }
@@ -85,7 +94,11 @@ func (s *Store) storedHash(h block.Height) (block.Hash, error) {
 // mustHave adds the height to an error of reading something at h. What is missing there was cut a moment ago, or, if the
 // height is committed, is lost.
 func (s *Store) mustHave(h block.Height, err error) error {
-	if errors.Is(err, ErrNotFound) && h <= s.state.Load().commit.Height {
+	st := s.state.Load()
+	if errors.Is(err, ErrNotFound) && h > 0 && h < st.base.blocks {
+		return fmt.Errorf("height %d, lowest kept is %d: %w", h, st.base.blocks, ErrPruned)
+	}
+	if errors.Is(err, ErrNotFound) && h <= st.commit.Height {
 		return &CorruptionError{Op: "read", Height: h, Err: err}
 	}
 	return atHeight(h, err)
@@ -128,6 +141,9 @@ func (s *Store) Final(h block.Height) (block.Final, error) {
 		return block.Final{}, fmt.Errorf("block %d: %w", h, ErrNotFinal)
 	}
 	sig, err := s.Signature(h)
+	if errors.Is(err, ErrNotFound) && h > 0 && h < s.Base() {
+		return block.Final{}, fmt.Errorf("block %d: %w", h, ErrPruned)
+	}
 	if errors.Is(err, ErrNotFound) {
 		return block.Final{}, fmt.Errorf("block %d: %w", h, ErrNotFinal)
 	}
@@ -186,10 +202,10 @@ func (s *Store) Lookup(txHash block.Hash) (h block.Height, index uint32, ok bool
 	return r.height, r.index, true, nil
 }
 
-// Node returns an encoded state node, [ErrNotFound] when it is not stored. It implements merkle.NodeStore, whose user
-// verifies the hash.
-func (s *Store) Node(hash merkle.Hash) ([]byte, error) {
-	return get(s.db, "read state node", hashKey(spaceNode, hash))
+// Node returns a stored state node, [ErrNotFound] when it is not stored, or not any more. It implements
+// merkle.NodeStore, whose user verifies the hash.
+func (s *Store) Node(id merkle.NodeID) ([]byte, error) {
+	return get(s.db, "read state node", seqKey(spaceNode, uint64(id)))
 }
 
 // DiskUsage says how much the store takes and how much room its file system has, in bytes.

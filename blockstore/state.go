@@ -24,6 +24,7 @@ type state struct {
 	signer        ref
 	checkpoint    Checkpoint
 	hasCheckpoint bool
+	base          bases
 }
 
 // group turns queued batches into one Pebble batch and the state after it.
@@ -134,13 +135,8 @@ func (g *group) addState(b Batch) error {
 			return err
 		}
 	}
-	for _, n := range b.Nodes {
-		if err := g.set(hashKey(spaceNode, n.Hash), n.Enc); err != nil {
-			return err
-		}
-	}
-	if b.Checkpoint != nil {
-		return g.checkpoint(*b.Checkpoint)
+	if b.side != nil {
+		return g.side(b.side)
 	}
 	return nil
 }
@@ -277,7 +273,13 @@ func (g *group) checkpoint(c Checkpoint) error {
 		return fmt.Errorf("checkpoint: %w", err)
 	}
 	invariant(hash == c.Hash, "checkpoint of %s at %d, own chain has %s", c.Hash, c.Height, hash)
+	old := g.st.checkpoint
+	invariant(c.Seq == old.Seq+1 && c.Height >= old.Height && c.NextNode >= old.NextNode && c.RootNode < c.NextNode,
+		"checkpoint %+v after %+v", c, old)
 	g.st.checkpoint, g.st.hasCheckpoint = c, true
+	if err := g.set(seqKey(spaceCheckpoint, c.Seq), c.encode()); err != nil {
+		return err
+	}
 	return g.set([]byte(metaCheckpoint), c.encode())
 }
 

@@ -45,6 +45,9 @@ type Store struct {
 	recent *recent
 	stats  stats
 
+	sideMu     sync.Mutex // held by the one checkpoint or step of pruning that is under way
+	pieceBytes int        // as the constant; less in tests
+
 	mu      sync.Mutex
 	queue   []item
 	closing bool
@@ -81,6 +84,7 @@ func Open(o Options) (*Store, error) {
 	s := &Store{
 		opts:       o,
 		recent:     newRecent(o.CacheBytes / 2),
+		pieceBytes: pieceBytes,
 		wake:       make(chan struct{}, 1),
 		writerDone: make(chan struct{}),
 		failed:     make(chan struct{}),

@@ -11,7 +11,6 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/baton-ha/baton/blockstore/block"
-	"github.com/baton-ha/baton/blockstore/merkle"
 )
 
 func TestEmpty(t *testing.T) {
@@ -28,7 +27,7 @@ func TestEmpty(t *testing.T) {
 	if _, err := s.Final(0); !errors.Is(err, ErrNotFinal) {
 		t.Errorf("Final(0): %v", err)
 	}
-	if _, err := s.Node(merkle.Hash{}); !errors.Is(err, ErrNotFound) {
+	if _, err := s.Node(1); !errors.Is(err, ErrNotFound) {
 		t.Errorf("Node: %v", err)
 	}
 	if e, n := s.Election(), s.Nacked(); e != nil || n != 0 {
@@ -295,8 +294,11 @@ func TestInvariants(t *testing.T) {
 		"sign genesis":          {Batch{Signed: signed(blocks[0])}, "I10"},
 		"synced falls":          {Batch{Synced: new(uint64(1))}, "synced would fall"},
 		"certificate reversed":  {Batch{Commit: commitTo(blocks[3], 2, 4)}, "certificate"},
-		"uncommitted state":     {Batch{Checkpoint: &Checkpoint{Height: 3, Hash: blocks[3].Hash()}}, "checkpoint at 3"},
-		"checkpoint other hash": {Batch{Checkpoint: &Checkpoint{Height: 2, Hash: other.Hash()}}, "checkpoint of"},
+		"uncommitted state":     {checkpointed(Checkpoint{Seq: 1, Height: 3, Hash: blocks[3].Hash(), NextNode: 1}), "checkpoint at 3"},
+		"checkpoint other hash": {checkpointed(Checkpoint{Seq: 1, Height: 2, Hash: other.Hash(), NextNode: 1}), "checkpoint of"},
+		"checkpoint left out":   {checkpointed(Checkpoint{Seq: 2, Height: 2, Hash: blocks[2].Hash(), NextNode: 1}), "after"},
+		"checkpoint not whole":  {checkpointed(Checkpoint{Seq: 1, Height: 2, Hash: blocks[2].Hash(), RootNode: 1, NextNode: 1}), "after"},
+		"base above checkpoint": {Batch{side: &sideWrite{base: &bases{blocks: 1}}}, "base 1"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := mustOpen(t, vfs.NewMem())
@@ -317,48 +319,7 @@ func TestInvariants(t *testing.T) {
 	}
 }
 
-// The state map reads its nodes from the store and finds its checkpoint after a restart.
-func TestStateCheckpoint(t *testing.T) {
-	fs := vfs.NewMem()
-	s := mustOpen(t, fs)
-	m := merkle.Empty(s, merkle.WithCacheBytes(0))
-	blocks := chain(1)
-	write(t, s, Batch{Append: blocks, Commit: commitTo(blocks[1], 1, 1)})
-	for i := range 500 {
-		next, err := m.Update([]merkle.Change{{Key: fmt.Appendf(nil, "account%d", i%100), Value: fmt.Appendf(nil, "%d", i)}})
-		if err != nil {
-			t.Fatal(err)
-		}
-		m = next
-		if i%50 != 0 && i != 499 {
-			continue
-		}
-		var nodes []NodeRecord
-		if err := m.NewNodes(func(hash merkle.Hash, enc []byte) error {
-			nodes = append(nodes, NodeRecord{Hash: hash, Enc: enc})
-			return nil
-		}); err != nil {
-			t.Fatal(err)
-		}
-		write(t, s, Batch{Nodes: nodes, Checkpoint: &Checkpoint{Height: 1, Hash: blocks[1].Hash(), Root: m.Root()}})
-		m.MarkStored()
-	}
-	if err := s.Close(); err != nil {
-		t.Fatal(err)
-	}
-	s = mustOpen(t, fs)
-	c, ok := s.Checkpoint()
-	if !ok || c.Root != m.Root() {
-		t.Fatalf("checkpoint %+v %t", c, ok)
-	}
-	again, err := merkle.Load(s, c.Root)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if v, ok, err := again.Get([]byte("account42")); err != nil || !ok || string(v) != "442" {
-		t.Fatalf("account42 = %q %t %v", v, ok, err)
-	}
-}
+func checkpointed(c Checkpoint) Batch { return Batch{side: &sideWrite{checkpoint: &c}} }
 
 func TestStats(t *testing.T) {
 	s := mustOpen(t, vfs.NewMem())

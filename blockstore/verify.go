@@ -4,6 +4,7 @@ import (
 	"crypto/ed25519"
 	"errors"
 	"fmt"
+	"math"
 	"os"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -28,9 +29,13 @@ type Report struct {
 	Signed, Unsigned uint64
 	// Transactions in committed blocks.
 	Transactions uint64
+	// Base is the lowest height from which on all blocks are there, 0 when none was pruned. Transactions counts from it.
+	Base block.Height
 	// Checkpoint is the newest stored state, StateEntries how many entries it has; nil when there is none.
 	Checkpoint   *Checkpoint
 	StateEntries uint64
+	// StateNodes are its nodes; StaleNodes are those that only older checkpoints have.
+	StateNodes, StaleNodes uint64
 	// Problems are what is wrong, the first 100; more than that leaves MoreProblems set.
 	Problems     []error
 	MoreProblems bool
@@ -94,6 +99,7 @@ type verifier struct {
 	pub     ed25519.PublicKey
 	genesis block.Hash
 	rep     *Report
+	pruned  uint64 // transactions of blocks that are pruned, with receipts
 }
 
 func (v *verifier) run(found *slots) error {
@@ -117,8 +123,16 @@ func (v *verifier) run(found *slots) error {
 		return nil
 	}
 	v.rep.Tip, v.rep.TipHash, v.rep.Committed = st.mark.height, st.mark.tip, st.commit.Height
+	v.rep.Base = st.base.blocks
 	var below *block.Block
 	for h := block.Height(0); h <= st.mark.height; h++ {
+		if h > 0 && h < st.base.blocks {
+			if h >= st.base.receipts {
+				v.receipts(h)
+			}
+			below = nil
+			continue
+		}
 		b, err := loadLinked(v.db, h)
 		if err != nil {
 			v.rep.problem(err)
@@ -138,7 +152,7 @@ func (v *verifier) run(found *slots) error {
 		v.chainHas(st.signer.height, st.signer.hash, "signer record")
 	}
 	if st.hasCheckpoint {
-		v.state(st.checkpoint)
+		return v.state(st.checkpoint)
 	}
 	return nil
 }
@@ -214,16 +228,18 @@ func (v *verifier) committed(h block.Height, b *block.Block) {
 
 // counts checks that no index has entries besides those that the chain accounts for.
 func (v *verifier) counts(st *state) error {
-	chain := uint64(st.mark.height) + 1
+	kept := func(base block.Height) uint64 { return uint64(st.mark.height) + 1 - uint64(max(base, 1)-1) }
+	chain := kept(st.base.blocks)
 	for _, c := range []struct {
 		name  string
 		space byte
 		want  uint64
 	}{
 		{"blocks", spaceBlock, chain},
-		{"hashes", spaceHash, chain},
+		{"hashes", spaceHash, kept(st.base.receipts)},
 		{"heights", spaceHeight, chain},
-		{"transactions", spaceTx, v.rep.Transactions},
+		{"transactions", spaceTx, v.rep.Transactions + v.pruned},
+		{"pruned blocks' transactions", spaceTxs, kept(st.base.receipts) - chain},
 	} {
 		got, err := count(v.db, []byte{c.space}, []byte{c.space + 1})
 		if err != nil {
@@ -246,14 +262,25 @@ func (v *verifier) counts(st *state) error {
 }
 
 func count(db pebble.Reader, from, to []byte) (n uint64, err error) {
-	it, err := db.NewIter(&pebble.IterOptions{LowerBound: from, UpperBound: to})
+	return countUpTo(db, from, to, math.MaxUint64)
+}
+
+// receipts checks what is left of a pruned block.
+func (v *verifier) receipts(h block.Height) {
+	hashes, err := read(v.db, "verify receipts", heightKey(spaceTxs, h), decodeHashes)
 	if err != nil {
-		return 0, fmt.Errorf("count: %w", err)
+		v.rep.problem(missing(h, err))
+		return
 	}
-	for more := it.First(); more; more = it.Next() {
-		n++
+	for i, hash := range hashes {
+		v.pruned++
+		r, err := read(v.db, "verify receipts", hashKey(spaceTx, hash), decodeTxRef)
+		if err != nil {
+			v.rep.problem(missing(h, err))
+		} else if r != (txRef{height: h, index: uint32(i)}) {
+			v.rep.problem(corrupt("verify receipts", h, "transaction %s is indexed at %d/%d", hash, r.height, r.index))
+		}
 	}
-	return n, errors.Join(it.Error(), it.Close())
 }
 
 func (v *verifier) chainHas(h block.Height, hash block.Hash, what string) {
@@ -265,25 +292,60 @@ func (v *verifier) chainHas(h block.Height, hash block.Hash, what string) {
 	}
 }
 
-// state reads every node of the checkpoint's state.
-func (v *verifier) state(c Checkpoint) {
+// state reads every node of the newest checkpoint's state, and holds what else is stored against what pruning will find:
+// every other node must be named, once, as one that only older checkpoints have.
+func (v *verifier) state(c Checkpoint) error {
 	v.rep.Checkpoint = &c
 	v.chainHas(c.Height, c.Hash, "checkpoint")
 	if b, err := loadLinked(v.db, c.Height); err == nil && b.Header.StateRoot != c.Root {
 		v.rep.problem(corrupt("verify state", c.Height, "checkpoint has root %s, the block %s", c.Root, b.Header.StateRoot))
 	}
-	m, err := merkle.Load(nodes{v.db}, c.Root)
+	m, err := merkle.Load(nodes{v.db}, c.Root, c.RootNode)
 	if err == nil {
 		err = m.Range(nil, nil, func(_, _ []byte) bool { v.rep.StateEntries++; return true })
+	}
+	if err == nil {
+		err = m.EachNode(func(merkle.NodeID) error { v.rep.StateNodes++; return nil })
 	}
 	if err != nil {
 		v.rep.problem(&CorruptionError{Op: "verify state", Height: c.Height, Err: err})
 	}
+	all, err := checkpoints(v.db, math.MaxInt)
+	if err != nil {
+		v.rep.problem(err)
+		return nil
+	}
+	if len(all) == 0 || all[len(all)-1] != c || uint64(len(all)) != c.Seq-all[0].Seq+1 {
+		v.rep.problem(corrupt("verify state", c.Height, "%d checkpoints are listed, the newest of them is another one", len(all)))
+	}
+	return v.stale(c)
+}
+
+// stale counts the nodes that pruning will find.
+func (v *verifier) stale(c Checkpoint) (err error) {
+	it, err := v.db.NewIter(&pebble.IterOptions{LowerBound: []byte{spaceStale}, UpperBound: seqKey(spaceStale, c.Seq+1)})
+	if err != nil {
+		return fmt.Errorf("verify stale nodes: %w", err)
+	}
+	defer func() { err = errors.Join(err, it.Close()) }()
+	for more := it.First(); more; more = it.Next() {
+		ids, err := decodeIDs(it.Value())
+		if err != nil {
+			v.rep.problem(corrupt("verify stale nodes", c.Height, "key %x: %w", it.Key(), err))
+		}
+		v.rep.StaleNodes += uint64(len(ids))
+	}
+	stored, err := count(v.db, []byte{spaceNode}, seqKey(spaceNode, uint64(c.NextNode)))
+	if err == nil && stored != v.rep.StateNodes+v.rep.StaleNodes {
+		v.rep.problem(corrupt("verify stale nodes", c.Height, "%d state nodes are stored, %d are of use and %d are named as old",
+			stored, v.rep.StateNodes, v.rep.StaleNodes))
+	}
+	return errors.Join(err, it.Error())
 }
 
 // nodes reads state nodes from a database that no Store has open.
 type nodes struct{ db *pebble.DB }
 
-func (n nodes) Node(hash merkle.Hash) ([]byte, error) {
-	return get(n.db, "read state node", hashKey(spaceNode, hash))
+func (n nodes) Node(id merkle.NodeID) ([]byte, error) {
+	return get(n.db, "read state node", seqKey(spaceNode, uint64(id)))
 }

@@ -19,19 +19,12 @@ func isStateProblem(err error) bool {
 }
 
 // goodFolder writes a chain of 10 blocks, 8 of them committed, 7 signed, with a real state.
-func goodFolder(t *testing.T) (*vfs.MemFS, []*block.Block, []NodeRecord) {
+func goodFolder(t *testing.T) (*vfs.MemFS, []*block.Block) {
 	t.Helper()
 	fs := vfs.NewMem()
 	s := mustOpen(t, fs)
 	m, err := merkle.Empty(s).Update([]merkle.Change{{Key: []byte("a"), Value: []byte("1")}, {Key: []byte("b"), Value: []byte("2")}})
 	if err != nil {
-		t.Fatal(err)
-	}
-	var nodes []NodeRecord
-	if err := m.NewNodes(func(h merkle.Hash, enc []byte) error {
-		nodes = append(nodes, NodeRecord{Hash: h, Enc: enc})
-		return nil
-	}); err != nil {
 		t.Fatal(err)
 	}
 	g := genesis().Header
@@ -41,17 +34,19 @@ func goodFolder(t *testing.T) (*vfs.MemFS, []*block.Block, []NodeRecord) {
 		blocks = append(blocks, child(blocks[i], "main", 1))
 	}
 	write(t, s, Batch{
-		Append: blocks, Commit: commitTo(blocks[8], 1, 1), Signed: signed(blocks[1:8]...), Nodes: nodes,
-		Checkpoint: &Checkpoint{Height: 8, Hash: blocks[8].Hash(), Root: m.Root()},
+		Append: blocks, Commit: commitTo(blocks[8], 1, 1), Signed: signed(blocks[1:8]...),
 	})
+	if _, err := s.SaveState(t.Context(), m.Seal(), 8, blocks[8].Hash()); err != nil {
+		t.Fatal(err)
+	}
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
-	return fs, blocks, nodes
+	return fs, blocks
 }
 
 func TestVerifyGood(t *testing.T) {
-	fs, blocks, _ := goodFolder(t)
+	fs, blocks := goodFolder(t)
 	before := fs.String()
 	rep, err := VerifyDir(fs, testDir, testPub(), blocks[0].Hash())
 	if err != nil || !rep.OK() {
@@ -96,7 +91,7 @@ const (
 // Each kind of damage is in VerifyDir's report. Where it concerns the end of the chain, Open says so: blocks can be
 // fetched from others, contradictions cannot be mended.
 func TestDamage(t *testing.T) {
-	_, blocks, nodes := goodFolder(t)
+	_, blocks := goodFolder(t)
 	flip := func(key []byte) func(db *pebble.DB) error {
 		return func(db *pebble.DB) error {
 			v, err := get(db, "flip", key)
@@ -115,34 +110,37 @@ func TestDamage(t *testing.T) {
 	}
 	stranger := child(blocks[8], "stranger", 1)
 	for name, c := range map[string]struct {
-		edit  func(db *pebble.DB) error
+		edit func(db *pebble.DB) error
 		then string
 		want string
 	}{
-		"old block":             {flip(heightKey(spaceBlock, 3)), opens, "height 3"},
-		"old block lost":        {drop(heightKey(spaceBlock, 3)), opens, "height 3"},
-		"old hash lost":         {drop(heightKey(spaceHash, 3)), opens, "height 3"},
-		"old height lost":       {drop(hashKey(spaceHeight, blocks[3].Hash())), opens, "height 3"},
-		"block above commit":    {flip(heightKey(spaceBlock, 9)), loses, "height 9"},
-		"block above commit 2":  {drop(heightKey(spaceBlock, 9)), loses, "height 9"},
-		"replaced above commit": {put(heightKey(spaceBlock, 9), encodeBlock(stranger)), loses, "height 9"},
-		"tip lost":              {drop(heightKey(spaceHash, 10)), loses, "height 10"},
-		"beyond the mark":       {put(heightKey(spaceHash, 11), make([]byte, 32)), refuses, "stored above the tip"},
-		"genesis lost":          {drop(heightKey(spaceHash, 0)), opens, "height 0"},
-		"commit above tip":      {put([]byte(metaCommit), Commit{Height: 11}.encode()), refuses, "commit is at 11"},
-		"commit of other hash":  {put([]byte(metaCommit), Commit{Height: 8}.encode()), refuses, "committed 0000"},
-		"other tip than the mark":     {put([]byte(metaPosition), position{seq: 1, from: 1, mark: mark{height: 10, tip: block.Hash{1}}}.encode()), refuses, "the mark at 10"},
-		"signature":             {flip(heightKey(spaceSignature, 5)), opens, "not by this processor key"},
-		"signature above":       {put(heightKey(spaceSignature, 9), make([]byte, 64)), opens, "above the commit"},
-		"tx index":              {flip(hashKey(spaceTx, blocks[5].Txs[0].Hash())), opens, "is indexed at 5/1"},
-		"tx index lost":         {drop(hashKey(spaceTx, blocks[5].Txs[0].Hash())), opens, "height 5"},
-		"tx index stray":        {put(hashKey(spaceTx, [32]byte{1}), txRef{}.encode()), opens, "9 transactions are stored"},
-		"state node":            {flip(hashKey(spaceNode, nodes[0].Hash)), opens, "another hash"},
-		"state node lost":       {drop(hashKey(spaceNode, nodes[0].Hash)), opens, "not in the store"},
-		"signer record":         {put([]byte(metaSigner), ref{height: 7}.encode()), opens, "signer record"},
+		"old block":               {flip(heightKey(spaceBlock, 3)), opens, "height 3"},
+		"old block lost":          {drop(heightKey(spaceBlock, 3)), opens, "height 3"},
+		"old hash lost":           {drop(heightKey(spaceHash, 3)), opens, "height 3"},
+		"old height lost":         {drop(hashKey(spaceHeight, blocks[3].Hash())), opens, "height 3"},
+		"block above commit":      {flip(heightKey(spaceBlock, 9)), loses, "height 9"},
+		"block above commit 2":    {drop(heightKey(spaceBlock, 9)), loses, "height 9"},
+		"replaced above commit":   {put(heightKey(spaceBlock, 9), encodeBlock(stranger)), loses, "height 9"},
+		"tip lost":                {drop(heightKey(spaceHash, 10)), loses, "height 10"},
+		"beyond the mark":         {put(heightKey(spaceHash, 11), make([]byte, 32)), refuses, "stored above the tip"},
+		"genesis lost":            {drop(heightKey(spaceHash, 0)), opens, "height 0"},
+		"commit above tip":        {put([]byte(metaCommit), Commit{Height: 11}.encode()), refuses, "commit is at 11"},
+		"commit of other hash":    {put([]byte(metaCommit), Commit{Height: 8}.encode()), refuses, "committed 0000"},
+		"other tip than the mark": {put([]byte(metaPosition), position{seq: 2, from: 2, mark: mark{height: 10, tip: block.Hash{1}}}.encode()), refuses, "the mark at 10"},
+		"signature":               {flip(heightKey(spaceSignature, 5)), opens, "not by this processor key"},
+		"signature above":         {put(heightKey(spaceSignature, 9), make([]byte, 64)), opens, "above the commit"},
+		"tx index":                {flip(hashKey(spaceTx, blocks[5].Txs[0].Hash())), opens, "is indexed at 5/1"},
+		"tx index lost":           {drop(hashKey(spaceTx, blocks[5].Txs[0].Hash())), opens, "height 5"},
+		"tx index stray":          {put(hashKey(spaceTx, [32]byte{1}), txRef{}.encode()), opens, "9 transactions are stored"},
+		"state node":              {flip(seqKey(spaceNode, 1)), opens, "corrupt"},
+		"state node lost":         {drop(seqKey(spaceNode, 1)), opens, "not in the store"},
+		"state node stray":        {put(seqKey(spaceNode, 0), []byte("x")), opens, "4 state nodes are stored"},
+		"checkpoint unlisted":     {drop(seqKey(spaceCheckpoint, 1)), opens, "0 checkpoints are listed"},
+		"stale nodes":             {put(staleKey(1, 0), []byte{0}), opens, "stale nodes"},
+		"signer record":           {put([]byte(metaSigner), ref{height: 7}.encode()), opens, "signer record"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			fs, _, _ := goodFolder(t)
+			fs, _ := goodFolder(t)
 			damage(t, fs, c.edit)
 			rep, err := VerifyDir(fs, testDir, testPub(), blocks[0].Hash())
 			if err != nil {
@@ -188,8 +186,8 @@ func TestDamage(t *testing.T) {
 
 // A damaged record of the hard state stops Open: no zero value may stand in for it.
 func TestDamagedMeta(t *testing.T) {
-	for _, key := range []string{metaFormat, metaFolder, metaPosition, metaCommit, metaSigner, metaCheckpoint, metaNacked} {
-		fs, _, _ := goodFolder(t)
+	for _, key := range []string{metaFormat, metaFolder, metaPosition, metaCommit, metaSigner, metaCheckpoint, metaNacked, metaBase} {
+		fs, _ := goodFolder(t)
 		damage(t, fs, func(db *pebble.DB) error { return db.Set([]byte(key), []byte("short"), pebble.Sync) })
 		var corruption *CorruptionError
 		if _, err := Open(testOptions(fs)); !errors.As(err, &corruption) {
@@ -199,13 +197,15 @@ func TestDamagedMeta(t *testing.T) {
 			t.Errorf("%s: VerifyDir: %v", key, err)
 		}
 	}
-	fs, _, _ := goodFolder(t)
+	fs, _ := goodFolder(t)
 	damage(t, fs, func(db *pebble.DB) error { return db.Delete([]byte(metaFormat), pebble.Sync) })
 	var corruption *CorruptionError
 	if _, err := Open(testOptions(fs)); !errors.As(err, &corruption) {
 		t.Errorf("format lost: %v", err)
 	}
-	damage(t, fs, func(db *pebble.DB) error { return db.Set([]byte(metaFormat), encodeUint64(formatVersion+1), pebble.Sync) })
+	damage(t, fs, func(db *pebble.DB) error {
+		return db.Set([]byte(metaFormat), encodeUint64(formatVersion+1), pebble.Sync)
+	})
 	if _, err := Open(testOptions(fs)); err == nil || errors.As(err, &corruption) {
 		t.Errorf("format of the future: %v", err)
 	}
@@ -213,7 +213,7 @@ func TestDamagedMeta(t *testing.T) {
 
 // Reading damage is an error that names the height, never another block and never "not found".
 func TestReadDamage(t *testing.T) {
-	fs, _, _ := goodFolder(t)
+	fs, _ := goodFolder(t)
 	damage(t, fs, func(db *pebble.DB) error {
 		if err := db.Set(heightKey(spaceBlock, 2), []byte("nonsense"), pebble.Sync); err != nil {
 			return err
@@ -234,7 +234,7 @@ func TestReadDamage(t *testing.T) {
 }
 
 func TestVerifyOthersChain(t *testing.T) {
-	fs, _, _ := goodFolder(t)
+	fs, _ := goodFolder(t)
 	rep, err := VerifyDir(fs, testDir, make([]byte, 32), block.Hash{1})
 	if err != nil {
 		t.Fatal(err)

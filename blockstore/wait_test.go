@@ -7,7 +7,6 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/baton-ha/baton/blockstore/block"
-	"github.com/baton-ha/baton/blockstore/merkle"
 )
 
 func TestCanWait(t *testing.T) {
@@ -26,8 +25,8 @@ func TestCanWait(t *testing.T) {
 		{"synced", Batch{Synced: &term, NoSync: true}, false},
 		{"nacked", Batch{Nacked: &term, NoSync: true}, false},
 		{"election", Batch{Election: []byte("x"), NoSync: true}, false},
-		{"nodes", Batch{Nodes: []NodeRecord{{Hash: merkle.Hash{1}}}, NoSync: true}, false},
-		{"checkpoint", Batch{Checkpoint: &Checkpoint{}, NoSync: true}, false},
+		{"nodes", Batch{side: &sideWrite{set: []pair{{}}}, NoSync: true}, false},
+		{"checkpoint", Batch{side: &sideWrite{checkpoint: &Checkpoint{}}, NoSync: true}, false},
 	} {
 		if got := c.batch.canWait(); got != c.want {
 			t.Errorf("%s: %v, want %v", c.name, got, c.want)

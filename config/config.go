@@ -35,6 +35,10 @@ type Config struct {
 	Log Log `json:"log"`
 	// Limits bounds what one node spends on its clients and peers.
 	Limits Limits `json:"limits"`
+	// State says how the state is stored.
+	State State `json:"state"`
+	// Retention bounds what stays on the disk.
+	Retention Retention `json:"retention"`
 	// Timing overrides the durations that follow from Raftify.Performance.
 	Timing Timing `json:"timing"`
 
@@ -112,7 +116,7 @@ type Log struct {
 	Format string `json:"format"`
 }
 
-// Limits is the limits section. All are at least 1.
+// Limits is the limits section. All are at least 1; caches are at least a megabyte.
 type Limits struct {
 	// BodyBytes is the largest request body, in bytes; larger ones are answered 413.
 	BodyBytes int `json:"body_bytes"`
@@ -137,6 +141,32 @@ type Limits struct {
 	PeerQueue int `json:"peer_queue"`
 	// FreeBytes is how much room the disk of DataDir should have: with less the node hands the lead over.
 	FreeBytes int `json:"free_bytes"`
+	// StoreCacheBytes is the memory for recent blocks and for the database's own cache.
+	StoreCacheBytes int `json:"store_cache_bytes"`
+	// StateCacheBytes is the memory for parts of the state that are on the disk. What is new since the last checkpoint
+	// comes on top: see State.CheckpointBytes.
+	StateCacheBytes int `json:"state_cache_bytes"`
+}
+
+// State is the state section.
+type State struct {
+	// Keep is how many of the newest stored states stay readable; the older ones' parts are deleted.
+	Keep int `json:"keep"`
+	// Archive keeps all of them, whatever Keep says.
+	Archive bool `json:"archive"`
+	// CheckpointBlocks is after how many blocks the state is stored, if it is not for CheckpointBytes.
+	CheckpointBlocks int `json:"checkpoint_blocks"`
+	// CheckpointBytes is after how much new state in memory it is stored. A few times as much may be held while the disk is
+	// slow.
+	CheckpointBytes int `json:"checkpoint_bytes"`
+}
+
+// Retention is the retention section. Zero means all.
+type Retention struct {
+	// Blocks is how many of the newest blocks stay, with their signatures.
+	Blocks int `json:"blocks"`
+	// Receipts is of how many of the newest blocks the transactions can be looked up, no fewer than Blocks.
+	Receipts int `json:"receipts"`
 }
 
 // Timing is the timing section; it must be the same on all nodes. Zero means: as it follows from raftify.performance.
@@ -211,7 +241,11 @@ func DefaultConfig() Config {
 			BlockBytes:   2 << 20,
 			PeerQueue:    4096,
 			FreeBytes:    256 << 20,
+
+			StoreCacheBytes: 128 << 20,
+			StateCacheBytes: 128 << 20,
 		},
+		State: State{Keep: 4, CheckpointBlocks: 1000, CheckpointBytes: 64 << 20},
 	}
 }
 

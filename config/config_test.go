@@ -85,6 +85,9 @@ func TestParseKeepsWhatInitWrote(t *testing.T) {
 	if cfg.Limits != DefaultConfig().Limits {
 		t.Errorf("limits = %+v", cfg.Limits)
 	}
+	if cfg.State != DefaultConfig().State || cfg.Retention != (Retention{}) {
+		t.Errorf("state = %+v, retention = %+v", cfg.State, cfg.Retention)
+	}
 	want := Paths{
 		DataDir: "/etc/baton/data", StateDir: "/etc/baton", Genesis: "/etc/genesis.json",
 		NodeKey: "/etc/baton/keys/node.json", ProcessorKey: "/etc/baton/keys/processor.json",
@@ -200,6 +203,12 @@ func TestParseRefuses(t *testing.T) {
 		{"limits.body_bytes", 2 << 20, "limits.body_bytes is"},
 		{"limits.mempool_txs", 0, "limits.mempool_txs is 0"},
 		{"limits.connections", -5, "limits.connections is -5"},
+		{"limits.state_cache_bytes", 1000, "limits.state_cache_bytes is 1000"},
+		{"state.keep", 0, "state.keep is 0"},
+		{"state.archive", 1, "state.archive"},
+		{"state.checkpoint_bytes", 5, "state.checkpoint_bytes is 5"},
+		{"retention.blocks", 10, "retention.blocks is 10: want 1000"},
+		{"retention.receipts", 5000, "retention.receipts is 5000: want 0"},
 		{"limits.connections", 5000, "limits.connections is 5000: want more than"},
 		{"timing.heartbeat", "0.5ms", "timing.heartbeat is"},
 		{"timing.heartbeat", "20ms", ""},

@@ -4,6 +4,7 @@ import (
 	"crypto/ed25519"
 	"errors"
 	"fmt"
+	"math"
 	"net"
 	"net/netip"
 	"slices"
@@ -23,6 +24,8 @@ const (
 	maxQueue      = 1 << 24
 	maxKickAfter  = 30 * 24 * time.Hour
 	filePrefix    = "file:"
+	minCacheBytes = 1 << 20
+	minRetention  = 1000 // blocks: what others that were away for a moment ask for
 )
 
 // FieldError is one thing that is wrong with a config or a key file.
@@ -87,6 +90,8 @@ func (c *Config) Validate() error {
 	p.oneOf("log.level", c.Log.Level, "trace", "debug", "info", "warn", "error")
 	p.oneOf("log.format", c.Log.Format, "console", "json")
 	c.Limits.validate(&p)
+	c.State.validate(&p)
+	c.Retention.validate(&p)
 	c.validateTiming(&p)
 	return errors.Join(p.errs...)
 }
@@ -256,6 +261,21 @@ func (c *Config) validateListeners(p *problems) {
 	}
 }
 
+func (s *State) validate(p *problems) {
+	p.inRange("state.keep", s.Keep, 1, 1<<20)
+	p.inRange("state.checkpoint_blocks", s.CheckpointBlocks, 1, 1<<20)
+	p.inRange("state.checkpoint_bytes", s.CheckpointBytes, minCacheBytes, math.MaxInt32)
+}
+
+func (r *Retention) validate(p *problems) {
+	if r.Blocks != 0 {
+		p.inRange("retention.blocks", r.Blocks, minRetention, math.MaxInt32)
+	}
+	if r.Receipts != 0 && (r.Blocks == 0 || r.Receipts < r.Blocks) {
+		p.add("retention.receipts", r.Receipts, "0, for all, or no fewer than retention.blocks (%d)", r.Blocks)
+	}
+}
+
 func (l *Limits) validate(p *problems) {
 	p.inRange("limits.body_bytes", l.BodyBytes, 1024, maxBodyBytes)
 	p.inRange("limits.connections", l.Connections, 1, maxQueue)
@@ -271,6 +291,8 @@ func (l *Limits) validate(p *problems) {
 	p.inRange("limits.block_bytes", l.BlockBytes, maxBodyBytes, maxBlockBytes)
 	p.inRange("limits.peer_queue", l.PeerQueue, 16, maxQueue)
 	p.inRange("limits.free_bytes", l.FreeBytes, 1, 1<<50)
+	p.inRange("limits.store_cache_bytes", l.StoreCacheBytes, minCacheBytes, math.MaxInt32)
+	p.inRange("limits.state_cache_bytes", l.StateCacheBytes, minCacheBytes, math.MaxInt32)
 	if l.BodyBytes > l.BlockBytes && l.BlockBytes >= maxBodyBytes {
 		p.add("limits.body_bytes", l.BodyBytes, "at most limits.block_bytes (%d)", l.BlockBytes)
 	}

@@ -4,48 +4,54 @@ import (
 	"context"
 	"fmt"
 
-	"github.com/baton-ha/baton/blockstore"
 	"github.com/baton-ha/baton/blockstore/block"
 	"github.com/baton-ha/baton/node/chain"
 )
 
-// checkpoints writes the state out now and then, beside the work: the chain is the log, so that a restart executes
-// only what came after the newest checkpoint.
+// checkpoints writes the state out now and then, beside the work, and then removes what retention lets go: the chain is
+// the log, so that a restart executes only what came after the newest checkpoint.
 type checkpoints struct {
-	n    *Node
-	last block.Height
-	todo chan *chain.State
+	n       *Node
+	todo    chan *chain.State
+	skipped int64 // bytes of new nodes that were passed over since the last state that was taken
 }
-
-// chunkBytes is how much of a checkpoint goes into one batch, so that blocks never wait long behind it.
-const chunkBytes = 256 << 10
 
 func newCheckpoints(n *Node) *checkpoints {
-	c := &checkpoints{n: n, todo: make(chan *chain.State, 1)}
-	if cp, ok := n.store.Checkpoint(); ok {
-		c.last = cp.Height
-	}
-	return c
+	return &checkpoints{n: n, todo: make(chan *chain.State, 1)}
 }
 
-// offer is called for every final block, by one goroutine.
-func (c *checkpoints) offer(st *chain.State) {
-	if st.Height() < c.last+c.n.cfg.Limits.CheckpointEvery {
+// offer is called for every final block, by one goroutine. A state that comes while others are being written is passed
+// over, and a later one takes what is new in it along; but when much has gathered in memory that way, offer waits.
+func (c *checkpoints) offer(ctx context.Context, st *chain.State) {
+	m := st.Map()
+	if !m.Sealed() {
+		return
+	}
+	if c.skipped += m.NewBytes(); c.skipped > 4*c.n.cfg.Limits.CheckpointBytes {
+		select {
+		case c.todo <- st:
+			c.skipped = 0
+		case <-ctx.Done():
+		}
 		return
 	}
 	select {
 	case c.todo <- st:
-		c.last = st.Height()
+		c.skipped = 0
 	default: // the one before is still being written
 	}
 }
 
 func (c *checkpoints) run(ctx context.Context) {
+	if err := c.prune(ctx); err != nil {
+		c.n.fail(err)
+		return
+	}
 	for {
 		select {
 		case st := <-c.todo:
 			if err := c.write(ctx, st); err != nil && ctx.Err() == nil {
-				c.n.fail(fmt.Errorf("checkpoint %d: %w", st.Height(), err))
+				c.n.fail(err)
 				return
 			}
 		case <-ctx.Done():
@@ -54,38 +60,40 @@ func (c *checkpoints) run(ctx context.Context) {
 	}
 }
 
-// write stores the nodes that are new, chunk by chunk, then says that the checkpoint is whole.
 func (c *checkpoints) write(ctx context.Context, st *chain.State) error {
-	var chunk []blockstore.NodeRecord
-	size := 0
-	done := make(chan error, 1)
-	flush := func(b blockstore.Batch) error {
-		c.n.store.Enqueue(b, func(err error) { done <- err })
-		if err := <-done; err != nil {
-			return fmt.Errorf("store state nodes: %w", err)
-		}
-		return ctx.Err()
-	}
-	m := st.Map()
-	err := m.NewNodes(func(hash [32]byte, enc []byte) error {
-		chunk = append(chunk, blockstore.NodeRecord{Hash: hash, Enc: enc})
-		if size += len(enc); size < chunkBytes {
-			return nil
-		}
-		b := blockstore.Batch{Nodes: chunk, NoSync: true}
-		chunk, size = nil, 0
-		return flush(b)
-	})
+	cp, err := c.n.store.SaveState(ctx, st.Map(), st.Height(), st.BlockHash())
 	if err != nil {
-		return fmt.Errorf("collect state nodes: %w", err)
+		return fmt.Errorf("write state: %w", err)
 	}
-	err = flush(blockstore.Batch{
-		Nodes: chunk, Checkpoint: &blockstore.Checkpoint{Height: st.Height(), Hash: st.BlockHash(), Root: st.Root()},
-	})
-	if err != nil {
-		return err
+	c.n.log.Debug().Uint64("height", uint64(cp.Height)).Uint64("seq", cp.Seq).Msg("checkpoint written")
+	return c.prune(ctx)
+}
+
+// prune removes what retention does not keep, step by step, until that is done, there is a checkpoint to be written or
+// ctx ends; what is left then is done after the next checkpoint.
+func (c *checkpoints) prune(ctx context.Context) error {
+	keep, store := c.n.cfg.Retention, c.n.store
+	final := c.n.finals.height()
+	// States that are still in memory read their nodes from the store.
+	readable := below(final, keepStates)
+	for more := keep.Checkpoints > 0; more && ctx.Err() == nil && len(c.todo) == 0; {
+		var err error
+		if more, err = store.PruneState(keep.Checkpoints, readable); err != nil {
+			return err
+		}
 	}
-	m.MarkStored()
-	c.n.log.Debug().Uint64("height", uint64(st.Height())).Msg("checkpoint written")
+	for more := keep.Blocks > 0; more && ctx.Err() == nil && len(c.todo) == 0; {
+		receipts := block.Height(0)
+		if keep.Receipts > 0 {
+			receipts = below(final, keep.Receipts-1)
+		}
+		var err error
+		if more, err = store.PruneBlocks(below(final, keep.Blocks-1), receipts); err != nil {
+			return err
+		}
+	}
 	return nil
 }
+
+// below returns the height n below h, 0 when there is none.
+func below(h, n block.Height) block.Height { return max(h, n) - n }

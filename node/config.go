@@ -32,14 +32,51 @@ type Limits struct {
 	MaxPendingBytes int64
 	// PendingFor is how long such a transaction is looked after.
 	PendingFor time.Duration
-	// CheckpointEvery is after how many blocks the state is written out. A restart executes at most so many, and those
-	// that came while the checkpoint was being written.
+	// CheckpointEvery is after how many blocks the state is written out, and CheckpointBytes after how much of it, in
+	// memory, is new: whichever comes first. A restart executes at most so much, and what came while the checkpoint was
+	// being written.
 	CheckpointEvery block.Height
-	// CacheBytes is for the store's caches.
-	CacheBytes int64
+	CheckpointBytes int64
+	// CacheBytes is for the store's caches, StateCacheBytes for the state's nodes beside what is new.
+	CacheBytes      int64
+	StateCacheBytes int64
 	// FreeBytes is how much room the disk of DataDir should have: with less the node hands the lead over, with less than a
 	// quarter it does not stand for election (PROTOCOL R24). 0: no matter.
 	FreeBytes uint64
+}
+
+// Retention bounds what stays on the disk. The zero value keeps everything.
+type Retention struct {
+	// Checkpoints is how many of the newest stored states stay readable; 0 is an archive, which keeps all.
+	Checkpoints int
+	// Blocks is how many of the newest blocks stay with their bodies and signatures; 0 is all. A node that was away for
+	// longer than all others keep cannot catch up from them.
+	Blocks block.Height
+	// Receipts is of how many of the newest blocks the transactions can still be looked up, at least as many as Blocks; 0
+	// is all. A transaction that is sent again after that is answered bad_nonce.
+	Receipts block.Height
+}
+
+// minBlocks is the least that Retention.Blocks may be: what others that were away for a moment ask for.
+const minBlocks = 1000
+
+// DefaultRetention keeps all blocks and receipts, and a few states.
+func DefaultRetention() Retention { return Retention{Checkpoints: 4} }
+
+// Validate reports every bound that makes no sense.
+func (r Retention) Validate() error {
+	var errs []error
+	if r.Checkpoints < 0 {
+		errs = append(errs, fmt.Errorf("retention of %d checkpoints: must be at least 0", r.Checkpoints))
+	}
+	if r.Blocks > 0 && r.Blocks < minBlocks {
+		errs = append(errs, fmt.Errorf("retention of %d blocks: must be at least %d, or 0 for all", r.Blocks, minBlocks))
+	}
+	if r.Receipts > 0 && (r.Blocks == 0 || r.Receipts < r.Blocks) {
+		errs = append(errs, fmt.Errorf("retention of the receipts of %d blocks: must be at least that of blocks (%d), or 0 for all",
+			r.Receipts, r.Blocks))
+	}
+	return errors.Join(errs...)
 }
 
 // DefaultLimits returns bounds for a machine with a few gigabytes.
@@ -48,7 +85,7 @@ func DefaultLimits() Limits {
 		MaxInflight: 4, MaxBlockBytes: 2 << 20, MaxBlockTxs: 4096,
 		Pool:       mempool.DefaultLimits(),
 		MaxPending: 16384, MaxPendingBytes: 64 << 20, PendingFor: 30 * time.Second,
-		CheckpointEvery: 1000, CacheBytes: 128 << 20, FreeBytes: 256 << 20,
+		CheckpointEvery: 1000, CheckpointBytes: 64 << 20, CacheBytes: 128 << 20, StateCacheBytes: 128 << 20, FreeBytes: 256 << 20,
 	}
 }
 
@@ -66,6 +103,9 @@ func (l Limits) Validate() error {
 	positive("max pending", int64(l.MaxPending))
 	positive("max pending bytes", l.MaxPendingBytes)
 	positive("checkpoint every", int64(l.CheckpointEvery))
+	positive("checkpoint bytes", l.CheckpointBytes)
+	positive("cache bytes", l.CacheBytes)
+	positive("state cache bytes", l.StateCacheBytes)
 	positive("pending for", int64(l.PendingFor))
 	return errors.Join(errs...)
 }
@@ -86,7 +126,8 @@ type Config struct {
 	// Health, if not nil, says whether the application can do its work on this node; it is asked twice a second, one call
 	// at a time, and no answer for two seconds is a bad one. On an error the node hands the lead over to a healthy one, if
 	// there is one, and is the last to be elected; that does not stop it otherwise.
-	Health func(ctx context.Context) error
+	Health    func(ctx context.Context) error
+	Retention Retention
 	// SupervisorPID is the process that watches over this one and tells the others when it ends, 0 for none. It is shown.
 	SupervisorPID int
 	Logger        zerolog.Logger
@@ -98,7 +139,7 @@ type Config struct {
 func DefaultConfig() Config {
 	return Config{
 		Raftify: raftify.DefaultConfig(), Peer: peer.DefaultConfig(), API: api.DefaultConfig(),
-		Limits: DefaultLimits(), Logger: zerolog.Nop(),
+		Limits: DefaultLimits(), Retention: DefaultRetention(), Logger: zerolog.Nop(),
 	}
 }
 

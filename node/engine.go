@@ -226,6 +226,9 @@ func refused(err error) bool {
 
 var errNoParent = errors.New("the own chain does not hold block")
 
+// maxRebuild bounds how many stored blocks stateOf executes again.
+const maxRebuild = 64
+
 // stateOf returns the state after a block of the own chain, executing stored blocks again if it is not in memory.
 func (e *engine) stateOf(hash block.Hash) (*chain.State, error) {
 	var missing []*block.Block
@@ -244,7 +247,7 @@ func (e *engine) stateOf(hash block.Hash) (*chain.State, error) {
 		if damage := (*blockstore.CorruptionError)(nil); errors.Is(err, blockstore.ErrNotFound) && !errors.As(err, &damage) {
 			return nil, fmt.Errorf("%w %v", errNoParent, hash)
 		}
-		if err != nil || len(missing) > keepStates {
+		if err != nil || len(missing) > maxRebuild {
 			return nil, fmt.Errorf("no state after block %v: %w", hash, err)
 		}
 		missing = append(missing, b)

@@ -110,7 +110,7 @@ func (f *finalizer) finalize(t finalTask) error {
 	n.metrics.finalized(b)
 	n.router.finalized(b)
 	n.hub.publish(api.Event{Block: wire.NewBlockEvent(b)})
-	n.checkpoints.offer(st)
+	n.checkpoints.offer(n.ctx, st)
 	return nil
 }
 

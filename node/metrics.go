@@ -132,6 +132,10 @@ func (r *readings) Collect(ch chan<- prometheus.Metric) {
 	}
 	ch <- prometheus.MustNewConstHistogram(desc("fsync_seconds", "How long a group of changes waited for its fsync."),
 		d.Syncs, d.TotalSync.Seconds(), buckets)
+	if cp, ok := n.store.Checkpoint(); ok {
+		gauge("checkpoint_height", "Height of the newest stored state: a restart executes what came after it.", float64(cp.Height))
+	}
+	gauge("base_height", "Lowest height from which on all blocks are stored.", float64(n.store.Base()))
 	if u, err := n.store.DiskUsage(); err == nil {
 		gauge("disk_store_bytes", "Bytes that the data folder takes.", float64(u.StoreBytes))
 		gauge("disk_free_bytes", "Bytes that are free on its file system.", float64(u.FreeBytes))

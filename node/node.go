@@ -68,7 +68,7 @@ type Node struct {
 // New opens the data folder, brings the state of the stored tip into memory, makes this start durable and listens. It
 // fails with blockstore.ErrInUse, a *blockstore.CorruptionError, ErrWrongChain, ErrWrongKey or what the parts report.
 func New(cfg Config) (_ *Node, err error) {
-	if err := cfg.Limits.Validate(); err != nil {
+	if err := errors.Join(cfg.Limits.Validate(), cfg.Retention.Validate()); err != nil {
 		return nil, err
 	}
 	if cfg.Genesis == nil || cfg.ProcessorKey == nil {
@@ -118,7 +118,7 @@ func (n *Node) restore() error {
 	if l := n.store.Lost(); l != nil {
 		return &blockstore.CorruptionError{Op: "restore", Height: l.Height, Err: errors.New("blocks that this node acknowledged are damaged")}
 	}
-	all, zero, err := restore(n.store, n.ex, n.log)
+	all, zero, err := restore(n.store, n.ex, n.cfg.Limits, n.log)
 	if err != nil {
 		return err
 	}

@@ -98,7 +98,7 @@ func TestStartOnABlockThatCannotBeReproduced(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, _, err := restore(store, ex, zerolog.Nop()); err != nil {
+	if _, _, err := restore(store, ex, DefaultLimits(), zerolog.Nop()); err != nil {
 		t.Fatal(err)
 	}
 	write := func(b blockstore.Batch) {
@@ -114,7 +114,7 @@ func TestStartOnABlockThatCannotBeReproduced(t *testing.T) {
 	}
 	bad := child(zero, 1)
 	write(blockstore.Batch{Append: []*block.Block{bad, child(bad, 0)}})
-	all, _, err := restore(store, ex, zerolog.Nop())
+	all, _, err := restore(store, ex, DefaultLimits(), zerolog.Nop())
 	if err != nil {
 		t.Fatalf("uncommitted: %v", err)
 	}
@@ -122,7 +122,7 @@ func TestStartOnABlockThatCannotBeReproduced(t *testing.T) {
 		t.Error("there must be a state of genesis and none of the block")
 	}
 	write(blockstore.Batch{Commit: &blockstore.Commit{Height: 1, Hash: bad.Hash(), CTerm: 1, From: 1}})
-	if _, _, err := restore(store, ex, zerolog.Nop()); !refused(err) {
+	if _, _, err := restore(store, ex, DefaultLimits(), zerolog.Nop()); !refused(err) {
 		t.Errorf("committed: %v", err)
 	}
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/baton-ha/baton/blockstore"
 	"github.com/baton-ha/baton/blockstore/block"
+	"github.com/baton-ha/baton/blockstore/merkle"
 	"github.com/baton-ha/baton/node/chain"
 )
 
@@ -20,8 +21,8 @@ type states struct {
 	lowest   block.Height // no state below, exact while there are states
 }
 
-// keepStates is how many committed heights stay readable.
-const keepStates = 64
+// keepStates is how many committed heights stay readable. Each holds what its block changed.
+const keepStates = 8
 
 func newStates() *states {
 	return &states{byID: map[block.Hash]*chain.State{}, byHeight: map[block.Height][]block.Hash{}}
@@ -63,8 +64,13 @@ func (s *states) forget(committed block.Height) {
 // stored blocks since. It makes block 0 durable in an empty store. An uncommitted block that cannot be reproduced, left
 // there by an executor that was damaged, does not keep the node from starting, though it builds on nothing above it: the
 // next leader has it cut (R7, R13), and a node that is down for good could not be told.
-func restore(store *blockstore.Store, ex *chain.Executor, log zerolog.Logger) (*states, *block.Block, error) {
-	zero, st, err := ex.Genesis(store)
+func restore(
+	store *blockstore.Store, ex *chain.Executor, limits Limits, log zerolog.Logger,
+) (*states, *block.Block, error) {
+	opts := []merkle.Option{
+		merkle.WithCacheBytes(limits.StateCacheBytes), merkle.WithSeal(int(limits.CheckpointEvery), limits.CheckpointBytes),
+	}
+	zero, st, err := ex.Genesis(store, opts...)
 	if err != nil {
 		return nil, nil, fmt.Errorf("make genesis: %w", err)
 	}
@@ -88,7 +94,7 @@ func restore(store *blockstore.Store, ex *chain.Executor, log zerolog.Logger) (*
 		if err != nil {
 			return nil, nil, fmt.Errorf("read block of the checkpoint: %w", err)
 		}
-		if st, err = chain.LoadState(store, cp.Root, cp.Height, cp.Hash, b.Header.TimeMs); err != nil {
+		if st, err = chain.LoadState(store, cp.Root, cp.RootNode, cp.Height, cp.Hash, b.Header.TimeMs, opts...); err != nil {
 			return nil, nil, fmt.Errorf("load checkpoint %d: %w", cp.Height, err)
 		}
 	}
@@ -100,7 +106,11 @@ func restore(store *blockstore.Store, ex *chain.Executor, log zerolog.Logger) (*
 		if err != nil {
 			return nil, nil, fmt.Errorf("read block %d: %w", h, err)
 		}
-		next, err := ex.Apply(st, b)
+		apply := ex.Apply
+		if h <= committed {
+			apply = ex.Reapply
+		}
+		next, err := apply(st, b)
 		if h > committed && refused(err) {
 			log.Error().Err(err).Uint64("height", uint64(h)).Msg("an uncommitted block of the own chain cannot be reproduced")
 			break

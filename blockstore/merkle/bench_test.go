@@ -22,7 +22,7 @@ func benchMap(b *testing.B, n int) (*Map, [][]byte) {
 	}
 	store := newMemStore()
 	m := mustUpdate(b, Empty(store), changes...)
-	store.checkpoint(b, m)
+	m, _ = store.checkpoint(b, m)
 	return m, keys
 }
 

@@ -7,13 +7,13 @@ const defaultCacheBytes = 64 << 20
 
 const cacheShards = 16
 
-// cache keeps decoded stored nodes by hash, bounded in bytes. It is sharded by a byte of the hash, so that concurrent
+// cache keeps decoded stored nodes by id, bounded in bytes. It is sharded by id, so that concurrent
 // readers seldom meet, and evicts by second chance.
 type cache struct{ shards [cacheShards]cacheShard }
 
 type cacheShard struct {
 	mu      sync.Mutex
-	entries map[Hash]*cacheEntry
+	entries map[NodeID]*cacheEntry
 	clock   []*cacheEntry // ring of all entries
 	hand    int
 	bytes   int64
@@ -21,7 +21,7 @@ type cacheShard struct {
 }
 
 type cacheEntry struct {
-	hash Hash
+	id   NodeID
 	node *node
 	used bool
 }
@@ -29,17 +29,17 @@ type cacheEntry struct {
 func newCache(limitBytes int64) *cache {
 	c := &cache{}
 	for i := range c.shards {
-		c.shards[i].entries = make(map[Hash]*cacheEntry)
+		c.shards[i].entries = make(map[NodeID]*cacheEntry)
 		c.shards[i].limit = limitBytes / cacheShards
 	}
 	return c
 }
 
-func (c *cache) get(h Hash) *node {
-	s := &c.shards[h[0]%cacheShards]
+func (c *cache) get(id NodeID) *node {
+	s := &c.shards[id%cacheShards]
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	e := s.entries[h]
+	e := s.entries[id]
 	if e == nil {
 		return nil
 	}
@@ -48,19 +48,19 @@ func (c *cache) get(h Hash) *node {
 }
 
 // put adds a node unless it is there or takes more than a shard may hold.
-func (c *cache) put(h Hash, n *node) {
-	s := &c.shards[h[0]%cacheShards]
+func (c *cache) put(id NodeID, n *node) {
+	s := &c.shards[id%cacheShards]
 	cost := n.cost()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.entries[h] != nil || cost > s.limit {
+	if s.entries[id] != nil || cost > s.limit {
 		return
 	}
 	for s.bytes+cost > s.limit {
 		s.evict()
 	}
-	e := &cacheEntry{hash: h, node: n}
-	s.entries[h] = e
+	e := &cacheEntry{id: id, node: n}
+	s.entries[id] = e
 	s.clock = append(s.clock, e)
 	s.bytes += cost
 }
@@ -81,7 +81,7 @@ func (s *cacheShard) evict() {
 		s.clock[s.hand] = s.clock[last]
 		s.clock[last] = nil
 		s.clock = s.clock[:last]
-		delete(s.entries, e.hash)
+		delete(s.entries, e.id)
 		s.bytes -= e.node.cost()
 		return
 	}

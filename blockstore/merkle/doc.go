@@ -1,16 +1,17 @@
 // Package merkle is the authenticated map that holds the chain's state: ordered, persistent (an old version stays
-// readable while newer ones are built), content-addressed and independent of history. Two maps with the same entries
+// readable while newer ones are built), named by its content and independent of history. Two maps with the same entries
 // have the same root, whatever inserts and deletes led there, on every node and for ever; golden roots hold that.
 //
 // # Use
 //
 // A [Map] is an immutable handle. [Map.Update] gives a new one that shares all untouched nodes with the old one, so a
-// snapshot is a copied pointer. [Map.Root] hashes each new node once, when first asked. A checkpoint writes what
-// [Map.NewNodes] yields and calls [Map.MarkStored] once that is durable; meanwhile readers and the writer go on with
-// this map and newer ones. [Load] reopens a map from its root: nodes are then read when a path first leads to them.
+// snapshot is a copied pointer. [Map.Root] hashes each new node once, when first asked. A checkpoint of a sealed map
+// ([WithSeal]) writes what [Map.Save] yields and calls [Map.MarkStored] once that is durable; meanwhile readers and the
+// writer go on with this map and newer ones. [Load] reopens a map from its root: nodes are then read when a path first
+// leads to them.
 //
-// Memory is bounded by what changed since the last checkpoint plus a cache of decoded nodes: MarkStored lets go of the
-// nodes, which the [NodeStore] has from then on.
+// Memory is bounded by what changed since the last checkpoint plus a cache of decoded nodes ([WithCacheBytes]): MarkStored
+// lets go of the nodes, which the [NodeStore] has from then on. Nothing in memory grows with the number of entries.
 //
 // # Structure
 //
@@ -36,15 +37,32 @@
 //
 // A node's bytes are all that a reader needs to follow a key one step, so the encodings of the nodes on a key's path
 // are a proof: of presence (they end in a node that spells the key and has the value) and of absence (they end in a
-// node whose path leaves the key, that has no child for its next nibble, or no value). A test reads both kinds through
-// a NodeStore that holds nothing but that list.
+// node whose path leaves the key, that has no child for its next nibble, or no value). [Map.Prove] and [VerifyProof].
+//
+// # Stored nodes
+//
+// A node is stored under a number, its [NodeID], not under its hash, and followed by its children's numbers (as what they
+// are below its own, uvarints, in the children's order), which no hash covers: a wrong one leads to a node with another
+// hash. Numbers rise from checkpoint to checkpoint, so that a checkpoint writes one ascending run of keys, whatever it
+// changed, and reads compare the hash in any case.
+//
+// The number is what makes pruning cheap. Equal subtrees in two places have one hash, so a store by hash cannot tell
+// whether a node that left one place is still in use in another: it must count references (a read and a write for every
+// child of every new node) or now and then mark all that is reachable (work that grows with the state). A number stands
+// in exactly one place of the tree, and goes out of use when an update drops the link to it. [Map.Save] returns what was
+// dropped since the last save; these nodes may be deleted when the checkpoints before this one need not be read any more.
+// That list costs no reads, and eight bytes of memory or three of disk a node.
 //
 // # Faults
 //
 // Each node read back is hashed and compared; what differs, or does not decode, is a [*CorruptionError] and never
 // enters the cache. The decoder checks declared lengths before it allocates and accepts one form of a node only.
 //
-// # Limits
+// # Why not a library
 //
-// The store keeps nodes of old checkpoints: nothing here deletes.
+// The root's format was given (it does not depend on history, keeps the keys' order and is SHA-256 all through), and each
+// library that is well kept has one of its own: the root of cosmos/iavl, a balanced tree, depends on the order of inserts;
+// celestiaorg/smt puts hashes of keys into a binary tree, so that there is no range to iterate; go-ethereum's trie, which
+// its pathdb stores, is Keccak and RLP. What was taken is an idea of iavl's newer versions and of Aptos' Jellyfish tree:
+// stored nodes have names that rise with the versions, not their hashes.
 package merkle

@@ -3,7 +3,6 @@ package merkle
 import (
 	"bytes"
 	"errors"
-	"fmt"
 )
 
 var (
@@ -20,6 +19,13 @@ var (
 type Map struct {
 	tree *tree
 	root *link // nil when there is no entry
+
+	// What Save needs to know; save.go explains.
+	epoch    uint64
+	sealed   bool
+	updates  int   // in this epoch
+	newBytes int64 // of this epoch's nodes that are still in the map, about
+	stale    *staleList
 }
 
 // Option changes how a map and all that descend from it behave.
@@ -39,18 +45,24 @@ func newTree(store NodeStore, opts []Option) *tree {
 	return t
 }
 
-// Empty returns the map without entries. store may be nil if MarkStored is never called.
-func Empty(store NodeStore, opts ...Option) *Map { return &Map{tree: newTree(store, opts)} }
+// WithSeal makes [Map.Update] seal every map that is the given number of updates, or about so many bytes of new nodes in
+// memory, away from the last sealed one. Without it, or with zeros, no map is sealed by itself.
+func WithSeal(updates int, newBytes int64) Option {
+	return func(t *tree) { t.sealUpdates, t.sealBytes = updates, newBytes }
+}
 
-// Load returns the map with this root. It reads the topmost node; the others are read when they are needed, so that a
+// Empty returns the map without entries. store may be nil if MarkStored is never called.
+func Empty(store NodeStore, opts ...Option) *Map { return &Map{tree: newTree(store, opts), epoch: 1} }
+
+// Load returns the map with this root, whose topmost node is stored under id (none for the empty map). It reads the topmost node; the others are read when they are needed, so that a
 // later call may still find one missing or a [*CorruptionError].
-func Load(store NodeStore, root Hash, opts ...Option) (*Map, error) {
+func Load(store NodeStore, root Hash, id NodeID, opts ...Option) (*Map, error) {
 	m := Empty(store, opts...)
 	if root == EmptyRoot() {
 		return m, nil
 	}
 	m.root = &link{}
-	m.root.setStored(root)
+	m.root.setStored(root, id)
 	if _, err := m.tree.load(m.root, 0); err != nil {
 		return nil, err
 	}
@@ -162,43 +174,4 @@ func (w *walk) pack() []byte {
 		w.key = append(w.key, w.at[i]<<4|w.at[i+1])
 	}
 	return w.key
-}
-
-// NewNodes calls fn for each node that is not known to be stored, children before their parent, until fn fails. The
-// bytes may be kept. A node may come twice, and may be one that an older map brought to the store already: storing a
-// node is idempotent. Nothing is marked: once all nodes are durable, call MarkStored on the same map.
-func (m *Map) NewNodes(fn func(hash Hash, enc []byte) error) error {
-	if m.root == nil {
-		return nil
-	}
-	m.Root()
-	return newNodes(m.root, fn)
-}
-
-func newNodes(l *link, fn func(hash Hash, enc []byte) error) error {
-	n := l.node.Load()
-	if l.stored.Load() || n == nil {
-		return nil
-	}
-	for _, k := range n.kids {
-		if err := newNodes(k, fn); err != nil {
-			return err
-		}
-	}
-	if err := fn(l.hash, n.encode(nil)); err != nil {
-		return fmt.Errorf("store state node %x: %w", l.hash, err)
-	}
-	return nil
-}
-
-// MarkStored records that all of this map's nodes are durable in the NodeStore. They are read from there from now on,
-// by every map that shares them, and no later NewNodes yields them again.
-func (m *Map) MarkStored() {
-	if m.root == nil {
-		return
-	}
-	m.Root()
-	m.tree.mu.Lock()
-	m.tree.markStored(m.root)
-	m.tree.mu.Unlock()
 }

@@ -31,6 +31,11 @@ const (
 // 32-byte hash types.
 type Hash = [32]byte
 
+// NodeID names a stored node. Ids are given in rising order and never twice, children before their parent; 0 is none.
+// Unlike its hash, a node's id says where in which version of the tree it stands, so that a node that left the newest
+// version can be deleted without asking whether an equal one is still in use elsewhere.
+type NodeID uint64
+
 // EmptyRoot returns the root of the map without entries.
 func EmptyRoot() Hash { return sha256.Sum256([]byte(emptyDomain)) }
 
@@ -65,28 +70,25 @@ func (n *node) kid(nibble byte) *link {
 }
 
 // cost estimates the memory that a decoded node takes, in bytes.
-func (n *node) cost() int64 { return int64(200 + len(n.path) + len(n.value) + 72*len(n.kids)) }
+func (n *node) cost() int64 { return int64(200 + len(n.path) + len(n.value) + 88*len(n.kids)) }
 
-// link is an edge to a node, shared by all maps that share the node. A new link holds its node; the hash is filled in
-// by the first Root above it. Once the node is stored the link lets go of it and only the hash is left.
+// link is an edge to a node, shared by all maps that share the node, and always the edge to one place in the tree: two
+// places with equal nodes have a link and a stored node each. A new link holds its node; the hash is filled in by the
+// first Root above it. Once the node is stored the link lets go of it and only the hash and the id are left.
 //
-// Order of publication: hash, then known, then stored, then node = nil. So whoever sees no node may read the hash.
+// Order of publication: hash, then known; id, then stored, then node = nil. So whoever sees no node may read both.
 type link struct {
 	hash   Hash
+	id     NodeID
+	epoch  uint64 // of the map that made it; 0 for a link that was read from the store
 	known  atomic.Bool
 	stored atomic.Bool
 	node   atomic.Pointer[node]
 }
 
-func newLink(n *node) *link {
-	l := &link{}
-	l.node.Store(n)
-	return l
-}
-
 // setStored makes l, which nobody else sees yet, a link to a stored node.
-func (l *link) setStored(h Hash) {
-	l.hash = h
+func (l *link) setStored(h Hash, id NodeID) {
+	l.hash, l.id = h, id
 	l.known.Store(true)
 	l.stored.Store(true)
 }
@@ -117,39 +119,81 @@ func (n *node) encode(buf []byte) []byte {
 	return buf
 }
 
-// decodeNode reads an encoded node. It copies what it keeps, accepts only what encode produces, and allocates no more
-// than a small multiple of len(enc).
+// decodeNode reads an encoded node, all of enc. The children have no id: they can be compared, not loaded.
 func decodeNode(enc []byte) (*node, error) {
-	if len(enc) == 0 || enc[0] != layoutVersion {
-		return nil, fmt.Errorf("layout version: %w", errNode)
+	n, rest, err := cutNode(enc)
+	if err == nil && len(rest) > 0 {
+		err = fmt.Errorf("%d trailing bytes: %w", len(rest), errNode)
 	}
-	n := &node{}
-	rest, err := n.decodePath(enc[1:])
 	if err != nil {
 		return nil, err
 	}
+	return n, nil
+}
+
+// cutNode reads an encoded node from the front of in. It copies what it keeps, accepts only what encode produces, and
+// allocates no more than a small multiple of len(in).
+func cutNode(in []byte) (n *node, rest []byte, err error) {
+	if len(in) == 0 || in[0] != layoutVersion {
+		return nil, nil, fmt.Errorf("layout version: %w", errNode)
+	}
+	n = &node{}
+	if rest, err = n.decodePath(in[1:]); err != nil {
+		return nil, nil, err
+	}
 	if rest, err = n.decodeValue(rest); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if len(rest) < 2 {
-		return nil, fmt.Errorf("child bitmap cut off: %w", errNode)
+		return nil, nil, fmt.Errorf("child bitmap cut off: %w", errNode)
 	}
 	n.bitmap = binary.BigEndian.Uint16(rest)
 	rest = rest[2:]
 	count := bits.OnesCount16(n.bitmap)
-	if len(rest) != count*len(Hash{}) {
-		return nil, fmt.Errorf("%d bytes for %d children: %w", len(rest), count, errNode)
+	if len(rest) < count*len(Hash{}) {
+		return nil, nil, fmt.Errorf("%d bytes for %d children: %w", len(rest), count, errNode)
 	}
 	if !n.has && count < 2 {
-		return nil, fmt.Errorf("%d children and no value: %w", count, errNode)
+		return nil, nil, fmt.Errorf("%d children and no value: %w", count, errNode)
 	}
 	links := make([]link, count)
 	n.kids = make([]*link, count)
 	for i := range links {
-		links[i].setStored(Hash(rest[i*len(Hash{}):]))
+		links[i].setStored(Hash(rest[i*len(Hash{}):]), 0)
 		n.kids[i] = &links[i]
 	}
-	return n, nil
+	return n, rest[count*len(Hash{}):], nil
+}
+
+// encodeStored appends the node's bytes as they are stored under id, children's ids included, which are lower.
+func (n *node) encodeStored(buf []byte, id NodeID) []byte {
+	buf = n.encode(buf)
+	for _, k := range n.kids {
+		invariant(k.id > 0 && k.id < id, "child %d of node %d", k.id, id)
+		buf = binary.AppendUvarint(buf, uint64(id-k.id))
+	}
+	return buf
+}
+
+// decodeStored reads what encodeStored wrote and returns the node with the part of in that its hash covers.
+func decodeStored(in []byte, id NodeID) (*node, []byte, error) {
+	n, rest, err := cutNode(in)
+	if err != nil {
+		return nil, nil, err
+	}
+	hashed := in[:len(in)-len(rest)]
+	for _, k := range n.kids {
+		below, size := binary.Uvarint(rest)
+		if size <= 0 || below == 0 || below >= uint64(id) || (size > 1 && rest[size-1] == 0) {
+			return nil, nil, fmt.Errorf("child id: %w", errNode)
+		}
+		k.id = id - NodeID(below)
+		rest = rest[size:]
+	}
+	if len(rest) > 0 {
+		return nil, nil, fmt.Errorf("%d trailing bytes: %w", len(rest), errNode)
+	}
+	return n, hashed, nil
 }
 
 func (n *node) decodePath(in []byte) ([]byte, error) {

@@ -7,15 +7,16 @@ import (
 	"sync"
 )
 
-// NodeStore is where stored nodes are read from. Node returns the encoded node with this hash; the slice is only read,
-// and not kept. Any error is passed on, wrapped. It must be safe for concurrent use.
+// NodeStore is where stored nodes are read from. Node returns the bytes that [Map.Save] gave out under this id; the
+// slice is only read, and not kept. Any error is passed on, wrapped. It must be safe for concurrent use.
 type NodeStore interface {
-	Node(hash Hash) ([]byte, error)
+	Node(id NodeID) ([]byte, error)
 }
 
 // CorruptionError is returned when a stored node's bytes are not what its hash promises.
 type CorruptionError struct {
-	// Hash is the node's.
+	// ID and Hash are the node's.
+	ID   NodeID
 	Hash Hash
 	// Err says what is wrong.
 	Err error
@@ -23,7 +24,7 @@ type CorruptionError struct {
 
 // Error names the node and what is wrong with it.
 func (e *CorruptionError) Error() string {
-	return fmt.Sprintf("state node %x is corrupt: %v", e.Hash, e.Err)
+	return fmt.Sprintf("state node %d (%x) is corrupt: %v", e.ID, e.Hash, e.Err)
 }
 
 // Unwrap returns what is wrong.
@@ -39,6 +40,9 @@ type tree struct {
 	store NodeStore
 	cache *cache
 
+	sealUpdates int   // see WithSeal
+	sealBytes   int64 //
+
 	mu  sync.Mutex // held while nodes are hashed or marked stored
 	buf []byte     // scratch for hashing, under mu
 }
@@ -48,29 +52,37 @@ func (t *tree) load(l *link, depth int) (*node, error) {
 	if n := l.node.Load(); n != nil {
 		return n, nil
 	}
-	n := t.cache.get(l.hash)
+	n := t.cache.get(l.id)
 	if n == nil {
-		if t.store == nil {
-			return nil, fmt.Errorf("load state node %x: %w", l.hash, errNoStore)
+		if t.store == nil || l.id == 0 {
+			return nil, fmt.Errorf("load state node %d (%x): %w", l.id, l.hash, errNoStore)
 		}
-		enc, err := t.store.Node(l.hash)
+		rec, err := t.store.Node(l.id)
 		if err != nil {
-			return nil, fmt.Errorf("load state node %x: %w", l.hash, err)
+			return nil, fmt.Errorf("load state node %d: %w", l.id, err)
 		}
-		if HashNode(enc) != l.hash {
-			return nil, &CorruptionError{Hash: l.hash, Err: errHashMismatch}
+		var hashed []byte
+		if n, hashed, err = decodeStored(rec, l.id); err != nil {
+			return nil, &CorruptionError{ID: l.id, Hash: l.hash, Err: err}
 		}
-		if n, err = decodeNode(enc); err != nil {
-			return nil, &CorruptionError{Hash: l.hash, Err: err}
+		if HashNode(hashed) != l.hash {
+			return nil, &CorruptionError{ID: l.id, Hash: l.hash, Err: errHashMismatch}
 		}
-		t.cache.put(l.hash, n)
+		t.cache.put(l.id, n)
 	}
-	// A node is good or bad by where it stands, too: keys are whole bytes and bounded.
-	end := depth + len(n.path)
-	if end > maxNibbles || (n.has && (end%2 != 0 || end == 0)) || (len(n.kids) > 0 && end == maxNibbles) {
-		return nil, &CorruptionError{Hash: l.hash, Err: fmt.Errorf("not possible at depth %d: %w", depth, errNode)}
+	if err := n.fits(depth); err != nil {
+		return nil, &CorruptionError{ID: l.id, Hash: l.hash, Err: err}
 	}
 	return n, nil
+}
+
+// fits reports what is wrong with a node by where it stands: keys are whole bytes and bounded.
+func (n *node) fits(depth int) error {
+	end := depth + len(n.path)
+	if end > maxNibbles || (n.has && (end%2 != 0 || end == 0)) || (len(n.kids) > 0 && end == maxNibbles) {
+		return fmt.Errorf("not possible at depth %d: %w", depth, errNode)
+	}
+	return nil
 }
 
 // hash fills in the hashes of l and all that is below it. The caller holds mu.
@@ -96,7 +108,7 @@ func (t *tree) markStored(l *link) {
 	for _, k := range n.kids {
 		t.markStored(k)
 	}
-	t.cache.put(l.hash, n)
+	t.cache.put(l.id, n)
 	l.stored.Store(true)
 	l.node.Store(nil)
 }

@@ -30,14 +30,24 @@ func (m *Map) Update(changes []Change) (*Map, error) {
 	if err != nil {
 		return nil, err
 	}
-	root, err := m.tree.update(m.root, sorted, 0)
-	if err != nil {
+	next := &Map{tree: m.tree, epoch: m.epoch, updates: m.updates + 1, newBytes: m.newBytes, stale: m.stale}
+	if m.sealed {
+		next.epoch, next.updates, next.newBytes = m.epoch+1, 1, 0
+	}
+	e := edit{tree: m.tree, epoch: next.epoch}
+	if next.root, err = e.update(m.root, sorted, 0); err != nil {
 		return nil, err
 	}
-	if root == m.root {
+	if next.root == m.root {
 		return m, nil
 	}
-	return &Map{tree: m.tree, root: root}, nil
+	next.newBytes += e.newBytes
+	if len(e.stale) > 0 {
+		next.stale = &staleList{before: m.stale, nodes: e.stale}
+	}
+	t := m.tree
+	next.sealed = t.sealUpdates > 0 && next.updates >= t.sealUpdates || t.sealBytes > 0 && next.newBytes >= t.sealBytes
+	return next, nil
 }
 
 func prepare(changes []Change) ([]change, error) {
@@ -65,6 +75,34 @@ func prepare(changes []Change) ([]change, error) {
 	return sorted, nil
 }
 
+// edit is one Update under way.
+type edit struct {
+	tree     *tree
+	epoch    uint64
+	newBytes int64
+	stale    []staleNode
+}
+
+func (e *edit) newLink(n *node) *link {
+	l := &link{epoch: e.epoch}
+	l.node.Store(n)
+	e.newBytes += n.cost()
+	return l
+}
+
+// drop notes that l, which leads to n, is not in the new map. What this epoch made and dropped again was never stored and
+// never will be; whatever is older has an id, or gets one if a checkpoint of its epoch is still being written.
+func (e *edit) drop(l *link, n *node) {
+	switch {
+	case l.stored.Load():
+		e.stale = append(e.stale, staleNode{id: l.id})
+	case l.epoch < e.epoch:
+		e.stale = append(e.stale, staleNode{link: l})
+	default:
+		e.newBytes -= n.cost()
+	}
+}
+
 // draft is a node being put together. It may break the rule that a node has a value or two children.
 type draft struct {
 	path  []byte
@@ -75,24 +113,24 @@ type draft struct {
 
 // update applies sorted changes, at least one, which all lead to l, depth nibbles down. It returns l itself when they
 // change nothing, nil when nothing is left.
-func (t *tree) update(l *link, changes []change, depth int) (*link, error) {
+func (e *edit) update(l *link, changes []change, depth int) (*link, error) {
 	if l == nil {
-		return build(changes, depth), nil
+		return e.build(changes, depth), nil
 	}
-	n, err := t.load(l, depth)
+	n, err := e.tree.load(l, depth)
 	if err != nil {
 		return nil, err
 	}
 	// Between two keys that share a prefix all keys do, so the outer ones tell where the changes leave the path.
 	common := min(commonPrefix(n.path, changes[0].key[depth:]), commonPrefix(n.path, changes[len(changes)-1].key[depth:]))
-	d := n.draft(common)
+	d := e.draft(n, common)
 	changed := false
 	if len(changes[0].key) == depth+common {
 		changed = d.apply(changes[0])
 		changes = changes[1:]
 	}
 	err = eachNibble(changes, depth+common, func(nibble byte, group []change) error {
-		kid, err := t.update(d.kids[nibble], group, depth+common+1)
+		kid, err := e.update(d.kids[nibble], group, depth+common+1)
 		if err != nil {
 			return err
 		}
@@ -106,16 +144,17 @@ func (t *tree) update(l *link, changes []change, depth int) (*link, error) {
 	if !changed {
 		return l, nil
 	}
-	return t.finish(&d, depth)
+	e.drop(l, n)
+	return e.finish(&d, depth)
 }
 
 // draft starts from n, cut after the first common nibbles of its path: what is below becomes the only child.
-func (n *node) draft(common int) draft {
+func (e *edit) draft(n *node, common int) draft {
 	if common < len(n.path) {
 		d := draft{path: n.path[:common:common]}
 		lower := *n
 		lower.path = n.path[common+1:]
-		d.kids[n.path[common]] = newLink(&lower)
+		d.kids[n.path[common]] = e.newLink(&lower)
 		return d
 	}
 	d := draft{path: n.path, value: n.value, has: n.has}
@@ -143,7 +182,7 @@ func (d *draft) apply(c change) bool {
 }
 
 // finish makes a node of the draft: nothing if it is empty; merged with its child if that is all it has.
-func (t *tree) finish(d *draft, depth int) (*link, error) {
+func (e *edit) finish(d *draft, depth int) (*link, error) {
 	count, only := 0, byte(0)
 	for nibble, k := range d.kids {
 		if k != nil {
@@ -151,18 +190,19 @@ func (t *tree) finish(d *draft, depth int) (*link, error) {
 		}
 	}
 	if d.has || count > 1 {
-		return newLink(d.node(count)), nil
+		return e.newLink(d.node(count)), nil
 	}
 	if count == 0 {
 		return nil, nil
 	}
-	child, err := t.load(d.kids[only], depth+len(d.path)+1)
+	child, err := e.tree.load(d.kids[only], depth+len(d.path)+1)
 	if err != nil {
 		return nil, err
 	}
+	e.drop(d.kids[only], child)
 	merged := *child
 	merged.path = slices.Concat(d.path, []byte{only}, child.path)
-	return newLink(&merged), nil
+	return e.newLink(&merged), nil
 }
 
 func (d *draft) node(count int) *node {
@@ -177,7 +217,7 @@ func (d *draft) node(count int) *node {
 }
 
 // build makes the subtree of the sets among sorted changes, nil if there is none.
-func build(changes []change, depth int) *link {
+func (e *edit) build(changes []change, depth int) *link {
 	if slices.ContainsFunc(changes, func(c change) bool { return c.del }) {
 		kept := make([]change, 0, len(changes))
 		for _, c := range changes {
@@ -199,11 +239,11 @@ func build(changes []change, depth int) *link {
 	}
 	count := 0
 	_ = eachNibble(changes, depth, func(nibble byte, group []change) error { // never fails
-		d.kids[nibble] = build(group, depth+1)
+		d.kids[nibble] = e.build(group, depth+1)
 		count++
 		return nil
 	})
-	return newLink(d.node(count))
+	return e.newLink(d.node(count))
 }
 
 // eachNibble calls fn for each run of sorted changes with the same nibble at depth.

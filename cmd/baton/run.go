@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/baton-ha/baton/blockstore"
+	"github.com/baton-ha/baton/blockstore/block"
 	"github.com/baton-ha/baton/cmd/baton/internal/supervise"
 	"github.com/baton-ha/baton/config"
 	"github.com/baton-ha/baton/node"
@@ -218,6 +219,14 @@ func nodeConfig(files *config.Node, log zerolog.Logger) (node.Config, error) {
 	cfg.API.MaxStreams, cfg.API.MaxBodyBytes = l.EventStreams, int64(l.BodyBytes)
 	cfg.Limits.MaxBlockBytes, cfg.Limits.MaxBlockTxs = l.BlockBytes, l.BlockTxs
 	cfg.Limits.FreeBytes = uint64(l.FreeBytes) //nolint:gosec // checked to be positive
+	cfg.Limits.CacheBytes, cfg.Limits.StateCacheBytes = int64(l.StoreCacheBytes), int64(l.StateCacheBytes)
+	cfg.Limits.CheckpointEvery, cfg.Limits.CheckpointBytes = block.Height(c.State.CheckpointBlocks), int64(c.State.CheckpointBytes)
+	cfg.Retention = node.Retention{
+		Checkpoints: c.State.Keep, Blocks: block.Height(c.Retention.Blocks), Receipts: block.Height(c.Retention.Receipts),
+	}
+	if c.State.Archive {
+		cfg.Retention.Checkpoints = 0
+	}
 	cfg.Limits.Pool.MaxTxs, cfg.Limits.Pool.MaxBytes = l.MempoolTxs, l.MempoolBytes
 	return cfg, nil
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/baton-ha/baton/config"
+	"github.com/baton-ha/baton/node"
 )
 
 // freePorts finds n ports in a row on loopback of which none is in use, TCP or UDP.
@@ -146,6 +147,13 @@ func TestNodeConfigTakesEverySetting(t *testing.T) {
 	t.Setenv("BATON_LIMITS_BLOCK_TXS", "78")
 	t.Setenv("BATON_LIMITS_MEMPOOL_TXS", "79")
 	t.Setenv("BATON_LIMITS_PEER_QUEUE", "80")
+	t.Setenv("BATON_LIMITS_STORE_CACHE_BYTES", "2000001")
+	t.Setenv("BATON_LIMITS_STATE_CACHE_BYTES", "2000002")
+	t.Setenv("BATON_STATE_KEEP", "81")
+	t.Setenv("BATON_STATE_CHECKPOINT_BLOCKS", "82")
+	t.Setenv("BATON_STATE_CHECKPOINT_BYTES", "2000003")
+	t.Setenv("BATON_RETENTION_BLOCKS", "2000")
+	t.Setenv("BATON_RETENTION_RECEIPTS", "3000")
 	files, err := config.Open(filepath.Join(dir, "node2", "config.json"))
 	if err != nil {
 		t.Fatal(err)
@@ -176,6 +184,16 @@ func TestNodeConfigTakesEverySetting(t *testing.T) {
 	}
 	if cfg.API.Listen != "10.0.0.2:7002" || cfg.API.MaxReads != 77 || cfg.Limits.MaxBlockTxs != 78 || cfg.Limits.Pool.MaxTxs != 79 {
 		t.Errorf("api = %+v, limits = %+v", cfg.API, cfg.Limits)
+	}
+	if l := cfg.Limits; l.CacheBytes != 2000001 || l.StateCacheBytes != 2000002 || l.CheckpointEvery != 82 || l.CheckpointBytes != 2000003 {
+		t.Errorf("limits = %+v", cfg.Limits)
+	}
+	if cfg.Retention != (node.Retention{Checkpoints: 81, Blocks: 2000, Receipts: 3000}) || cfg.Retention.Validate() != nil {
+		t.Errorf("retention = %+v", cfg.Retention)
+	}
+	files.Config.State.Archive = true
+	if cfg, err = nodeConfig(files, zerolog.Nop()); err != nil || cfg.Retention.Checkpoints != 0 {
+		t.Errorf("an archive: %+v, %v", cfg.Retention, err)
 	}
 }
 

@@ -138,6 +138,16 @@ func cutShort(data []byte, longest int) (taken, rest []byte, ok bool) {
 	return data[1 : 1+n], data[1+n:], true
 }
 
+// DecodeAccount reads an account as the state has it under [AccountKey], such as the value that a proof is about.
+// Anything else is [ErrBadState].
+func DecodeAccount(value []byte) (Account, error) {
+	a, err := decodeAccount(value)
+	if err != nil {
+		return Account{}, err
+	}
+	return a.public(), nil
+}
+
 // public returns the exported form.
 func (a *account) public() Account {
 	balances := make(map[string]string, len(a.holdings))

@@ -17,6 +17,18 @@ import (
 // Signatures that [Executor.Parse] did not see lately are checked on up to GOMAXPROCS goroutines, which have ended when
 // Apply returns.
 func (e *Executor) Apply(parent *State, b *block.Block) (*State, error) {
+	return e.apply(parent, b, e.parse)
+}
+
+// Reapply is Apply for a committed block out of this node's own store, at a start: the transactions' signatures, which its
+// hash covers, were checked before it was stored, and are not checked again. All else is.
+func (e *Executor) Reapply(parent *State, b *block.Block) (*State, error) {
+	return e.apply(parent, b, e.decode)
+}
+
+func (e *Executor) apply(
+	parent *State, b *block.Block, parse func(*block.Tx) (*Tx, *TxError),
+) (*State, error) {
 	h := &b.Header
 	if err := checkHeader(parent, b); err != nil {
 		return nil, fmt.Errorf("block %d: %w: %w", h.Height, ErrInvalidBlock, err)
@@ -25,7 +37,7 @@ func (e *Executor) Apply(parent *State, b *block.Block) (*State, error) {
 	if err != nil {
 		return nil, fmt.Errorf("apply block %d: %w", h.Height, err)
 	}
-	txs, at, fault := e.parseAll(b.Txs)
+	txs, at, fault := parseAll(b.Txs, parse)
 	if fault != nil {
 		return nil, fmt.Errorf("block %d: %w: transaction %d: %w", h.Height, ErrInvalidBlock, at, fault)
 	}
@@ -78,7 +90,7 @@ func checkHeader(parent *State, b *block.Block) error {
 }
 
 // parseAll parses a block's transactions in parallel. On a fault it returns the first one's place in the block.
-func (e *Executor) parseAll(raw []*block.Tx) ([]*Tx, int, *TxError) {
+func parseAll(raw []*block.Tx, parse func(*block.Tx) (*Tx, *TxError)) ([]*Tx, int, *TxError) {
 	const perWorker = 8 // fewer are not worth a goroutine
 	txs := make([]*Tx, len(raw))
 	faults := make([]*TxError, len(raw))
@@ -90,7 +102,7 @@ func (e *Executor) parseAll(raw []*block.Tx) ([]*Tx, int, *TxError) {
 			if i >= len(raw) {
 				return
 			}
-			if txs[i], faults[i] = e.parse(raw[i]); faults[i] != nil {
+			if txs[i], faults[i] = parse(raw[i]); faults[i] != nil {
 				failed.Store(true)
 			}
 		}

@@ -6,7 +6,7 @@
 // # Use
 //
 //	e, err := chain.New(genesis, chain.Ledger{})       // one App a code version
-//	block0, state, err := e.Genesis(store)             // or chain.LoadState(store, root, height, hash, time)
+//	block0, state, err := e.Genesis(store)             // or chain.LoadState(store, root, node, height, hash, time)
 //	tx, err := e.Parse(raw)                            // stateless: format, chain, signature
 //	b, next, verdicts, err := e.Build(state, spec, []*chain.Tx{tx})   // the leader
 //	next, err := e.Apply(state, b)                     // everybody else

@@ -71,10 +71,10 @@ func (e *Executor) CodeVersions() []string {
 
 // Genesis returns block 0 and the state after it. Both are a pure function of the genesis content; everything in that
 // content is in the state, so the block's hash covers it. Later states made from this one read stored nodes from
-// store, which nothing is read from yet. An error comes from the App.
-func (e *Executor) Genesis(store merkle.NodeStore) (*block.Block, *State, error) {
+// store, which nothing is read from yet, and have the options. An error comes from the App.
+func (e *Executor) Genesis(store merkle.NodeStore, opts ...merkle.Option) (*block.Block, *State, error) {
 	g := e.genesis
-	base, err := merkle.Empty(store).Update(genesisChanges(g))
+	base, err := merkle.Empty(store, opts...).Update(genesisChanges(g))
 	if err != nil {
 		return nil, nil, fmt.Errorf("genesis state: %w", err)
 	}

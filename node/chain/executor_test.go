@@ -348,9 +348,9 @@ func TestLoadState(t *testing.T) {
 		t.Fatal(err)
 	}
 	b, s, _ := mustBuild(t, e, s, mustParse(t, e, ws[0].messages(0, 0, transferJSON(ws[3].pub, "gold", "5")))...)
-	store.save(t, s.Map())
+	root := store.save(t, s.Map())
 
-	loaded, err := LoadState(store, s.Root(), s.Height(), s.BlockHash(), s.TimeMs())
+	loaded, err := LoadState(store, s.Root(), root, s.Height(), s.BlockHash(), s.TimeMs())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -373,10 +373,10 @@ func TestLoadState(t *testing.T) {
 	if a.Root() != c.Root() {
 		t.Error("the loaded state goes on differently")
 	}
-	if _, err := LoadState(store, block.Hash{1}, 1, b.Hash(), 0); err == nil {
+	if _, err := LoadState(store, block.Hash{1}, root, 1, b.Hash(), 0); err == nil {
 		t.Error("a root that is not there was loaded")
 	}
-	if _, err := LoadState(store, block.Hash(merkle.EmptyRoot()), 0, b.Hash(), 0); !errors.Is(err, ErrBadState) {
+	if _, err := LoadState(store, block.Hash(merkle.EmptyRoot()), 0, 0, b.Hash(), 0); !errors.Is(err, ErrBadState) {
 		t.Errorf("the empty state was loaded: %v", err)
 	}
 }
@@ -390,18 +390,18 @@ func TestStoreErrorsAreNotVerdicts(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	store.save(t, s.Map())
+	root := store.save(t, s.Map())
 	txs := mustParse(t, e, ws[0].transfer(0, ws[1].pub, "5"))
 	good, _, _ := mustBuild(t, e, s, txs...)
 
 	broken, failed := &failingStore{nodes: store, err: errors.New("disk on fire")}, 0
 	for left := 0; ; left++ {
 		broken.left = 1000
-		loaded, err := LoadState(broken, s.Root(), 0, s.BlockHash(), s.TimeMs())
+		loaded, err := LoadState(broken, s.Root(), root, 0, s.BlockHash(), s.TimeMs())
 		if err != nil {
 			t.Fatal(err)
 		}
-		again, err := merkle.Load(broken, merkle.Hash(s.Root()), merkle.WithCacheBytes(0))
+		again, err := merkle.Load(broken, merkle.Hash(s.Root()), root, merkle.WithCacheBytes(0))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -427,27 +427,30 @@ func TestStoreErrorsAreNotVerdicts(t *testing.T) {
 }
 
 // nodeMap is a node store in memory.
-type nodeMap map[merkle.Hash][]byte
+type nodeMap map[merkle.NodeID][]byte
 
 var errNoNode = errors.New("no such node")
 
-func (m nodeMap) Node(h merkle.Hash) ([]byte, error) {
-	if enc, ok := m[h]; ok {
+func (m nodeMap) Node(id merkle.NodeID) ([]byte, error) {
+	if enc, ok := m[id]; ok {
 		return enc, nil
 	}
 	return nil, errNoNode
 }
 
-func (m nodeMap) save(tb testing.TB, tree *merkle.Map) {
+// save returns where the map's topmost node is.
+func (m nodeMap) save(tb testing.TB, tree *merkle.Map) merkle.NodeID {
 	tb.Helper()
-	err := tree.NewNodes(func(h merkle.Hash, enc []byte) error {
-		m[h] = bytes.Clone(enc)
+	tree = tree.Seal()
+	saved, err := tree.Save(merkle.NodeID(len(m)+1), func(id merkle.NodeID, rec []byte) error {
+		m[id] = bytes.Clone(rec)
 		return nil
 	})
 	if err != nil {
 		tb.Fatal(err)
 	}
 	tree.MarkStored()
+	return saved.Root
 }
 
 // failingStore fails after some reads.
@@ -457,9 +460,9 @@ type failingStore struct {
 	err   error
 }
 
-func (f *failingStore) Node(h merkle.Hash) ([]byte, error) {
+func (f *failingStore) Node(id merkle.NodeID) ([]byte, error) {
 	if f.left--; f.left < 0 {
 		return nil, f.err
 	}
-	return f.nodes.Node(h)
+	return f.nodes.Node(id)
 }

@@ -26,6 +26,9 @@ const (
 	keyApprovers    = paramPrefix + "approvers"
 )
 
+// AccountKey returns the key under which the state has an account.
+func AccountKey(k PublicKey) []byte { return accountKey(k) }
+
 func accountKey(k PublicKey) []byte {
 	return append(append(make([]byte, 0, len(accountPrefix)+len(k)), accountPrefix...), k[:]...)
 }
@@ -57,11 +60,13 @@ type State struct {
 	params    *params
 }
 
-// LoadState reopens the state after a block from its root. Errors come from the store, or are [ErrBadState].
+// LoadState reopens the state after a block from its root, whose topmost node is stored as node. Errors come from the
+// store, or are [ErrBadState].
 func LoadState(
-	store merkle.NodeStore, root block.Hash, height block.Height, blockHash block.Hash, timeMs int64,
+	store merkle.NodeStore, root block.Hash, node merkle.NodeID, height block.Height, blockHash block.Hash, timeMs int64,
+	opts ...merkle.Option,
 ) (*State, error) {
-	tree, err := merkle.Load(store, merkle.Hash(root))
+	tree, err := merkle.Load(store, merkle.Hash(root), node, opts...)
 	if err != nil {
 		return nil, fmt.Errorf("load state of block %d: %w", height, err)
 	}
