@@ -71,19 +71,72 @@ func (n *Node) Latest(context.Context) block.Height { return n.finals.height() }
 
 // Account reads an account from a final state; unless local, from one that holds all that was decided before the call.
 func (n *Node) Account(ctx context.Context, pub [32]byte, local bool) (api.Account, error) {
-	st := n.finals.state()
-	if !local {
-		var err error
-		if st, err = n.ConsistentState(ctx); err != nil {
-			return api.Account{}, err
-		}
-	}
-	key := chain.PublicKey(pub)
-	acc, err := st.Account(key)
+	st, err := n.readable(ctx, local)
 	if err != nil {
-		return api.Account{}, fmt.Errorf("read account %v: %w", key, err)
+		return api.Account{}, err
 	}
-	return api.Account{PublicKey: key.String(), Nonce: acc.Nonce, Balances: acc.Balances, Height: st.Height()}, nil
+	return account(st, pub)
+}
+
+func account(st *chain.State, pub chain.PublicKey) (api.Account, error) {
+	acc, err := st.Account(pub)
+	if err != nil {
+		return api.Account{}, fmt.Errorf("read account %v: %w", pub, err)
+	}
+	return api.Account{PublicKey: pub.String(), Nonce: acc.Nonce, Balances: acc.Balances, Height: st.Height()}, nil
+}
+
+// readable returns a final state; unless local, one that holds all that was decided before the call.
+func (n *Node) readable(ctx context.Context, local bool) (*chain.State, error) {
+	if local {
+		return n.finals.state(), nil
+	}
+	return n.ConsistentState(ctx)
+}
+
+// ProvenAccount is Account with a proof.
+func (n *Node) ProvenAccount(ctx context.Context, pub [32]byte, local bool) (api.Account, error) {
+	st, err := n.readable(ctx, local)
+	if err != nil {
+		return api.Account{}, err
+	}
+	a, err := account(st, pub)
+	if err != nil {
+		return api.Account{}, err
+	}
+	entry, err := n.entry(st, chain.AccountKey(pub), true)
+	a.Proof = entry.Proof
+	return a, err
+}
+
+// StateEntry reads one entry of a final state, as Account does, with a proof if asked for.
+func (n *Node) StateEntry(ctx context.Context, key []byte, local, proof bool) (api.StateEntry, error) {
+	st, err := n.readable(ctx, local)
+	if err != nil {
+		return api.StateEntry{}, err
+	}
+	return n.entry(st, key, proof)
+}
+
+func (n *Node) entry(st *chain.State, key []byte, proof bool) (api.StateEntry, error) {
+	value, ok, err := st.Map().Get(key)
+	if err != nil {
+		return api.StateEntry{}, fmt.Errorf("read state %x: %w", key, err)
+	}
+	e := api.StateEntry{Key: key, Present: ok, Value: value, Height: st.Height()}
+	if !proof {
+		return e, nil
+	}
+	nodes, err := st.Map().Prove(key)
+	if err != nil {
+		return e, fmt.Errorf("prove state %x: %w", key, err)
+	}
+	f, err := n.finals.final(st.Height())
+	if err != nil {
+		return e, fmt.Errorf("prove state %x: %w", key, err)
+	}
+	e.Proof = wire.NewStateProof(f, n.signer, key, value, ok, nodes)
+	return e, nil
 }
 
 // Status returns what this node knows, without waiting for anybody.

@@ -55,6 +55,7 @@ func newRoot() *cobra.Command {
 		group("key", "Make and look at keys", newKeyNewCmd(), newKeyShowCmd()),
 		group("tx", "Send transactions", newTxTransferCmd(), newTxSendCmd()),
 		group("block", "Look at blocks", newBlockShowCmd(), newBlockVerifyCmd()),
+		group("proof", "Check proofs of the state", newProofVerifyCmd()),
 		group("leader", "Look at the leadership, and hand it over", newLeaderShowCmd(), newLeaderTransferCmd()),
 		group("member", "Look at the members of the cluster, and change them", newMemberListCmd(), newMemberAddCmd(),
 			newMemberRemoveCmd(), newMemberPromoteCmd(), newMemberLeaveCmd()),

@@ -19,6 +19,8 @@ type (
 	Receipt = wire.Receipt
 	// Account is an account's state.
 	Account = wire.Account
+	// StateEntry is one entry of the state, or that there is none.
+	StateEntry = wire.StateEntry
 	// Status is what a node knows of itself and its cluster.
 	Status = wire.Status
 	// Member is one node of the cluster.
@@ -51,6 +53,11 @@ type Backend interface {
 	// local asks for what this node has. Whether PublicKey is filled in does not matter. An account that does not exist
 	// is nonce 0 without balances.
 	Account(ctx context.Context, pub [32]byte, local bool) (Account, error)
+	// ProvenAccount is Account with a proof, both from one state.
+	ProvenAccount(ctx context.Context, pub [32]byte, local bool) (Account, error)
+	// StateEntry reads one entry of the state, as Account does an account, with its proof if proof is set. key has 1 to
+	// [merkle.MaxKeyBytes] bytes.
+	StateEntry(ctx context.Context, key []byte, local, proof bool) (StateEntry, error)
 	// Status returns what the node knows. It is cheap and never waits for consensus.
 	Status() Status
 	// Ready returns nil when the node is caught up and in contact with a leader, otherwise an error that says what is

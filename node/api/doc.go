@@ -22,6 +22,13 @@
 // nothing behind it. The payload is passed on byte for byte as it was signed; its own meaning, and its signature, are
 // judged behind the backend.
 //
+// # State and proofs
+//
+// GET /v1/state/{key} reads one entry of the state. {key} is the key's bytes in hex; node/chain lists them: an account's
+// is 612f ("a/") followed by its public key. GET /v1/accounts/{pubkey} reads and decodes the same entry. With ?proof=1
+// both answers carry a "proof" that stands alone: the nodes on the key's way, the header of the block after which the
+// state was so, and the signature of that header's hash. It proves that the key had that value, or had none.
+//
 // # Events
 //
 // GET /v1/events is a stream of server-sent events. Block events carry their height as the event's id and form an

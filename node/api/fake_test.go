@@ -34,6 +34,7 @@ type backend struct {
 	submit      func(context.Context, *block.Tx) (api.Receipt, error)
 	submitAsync func(context.Context, *block.Tx) (block.Hash, error)
 	account     func(context.Context, [32]byte, bool) (api.Account, error)
+	state       func(ctx context.Context, key []byte, local, proof bool) (api.StateEntry, error)
 	final       func(context.Context, block.Height) (block.Final, error)
 	ready       error
 	leading     bool
@@ -150,6 +151,19 @@ func (b *backend) Account(ctx context.Context, pub [32]byte, local bool) (api.Ac
 		return b.account(ctx, pub, local)
 	}
 	return api.Account{Nonce: 5, Height: 2}, nil
+}
+
+func (b *backend) ProvenAccount(ctx context.Context, pub [32]byte, local bool) (api.Account, error) {
+	a, err := b.Account(ctx, pub, local)
+	a.Proof = &wire.StateProof{Key: pub[:]}
+	return a, err
+}
+
+func (b *backend) StateEntry(ctx context.Context, key []byte, local, proof bool) (api.StateEntry, error) {
+	if b.state != nil {
+		return b.state(ctx, key, local, proof)
+	}
+	return api.StateEntry{Key: key}, nil
 }
 
 func (b *backend) Status() api.Status {

@@ -12,6 +12,7 @@ import (
 	"strconv"
 
 	"github.com/baton-ha/baton/blockstore/block"
+	"github.com/baton-ha/baton/blockstore/merkle"
 	"github.com/baton-ha/baton/node/api/wire"
 )
 
@@ -38,6 +39,9 @@ func (s *Server) getBlock(w http.ResponseWriter, r *http.Request) error {
 	}
 	b, err := s.block(r.Context(), h)
 	if errors.Is(err, ErrNotFound) {
+		if h < s.backend.Latest(r.Context()) {
+			return NotFound(fmt.Sprintf("this node does not keep block %d any more", h))
+		}
 		return NotFound(fmt.Sprintf("no final block has height %d yet", h))
 	}
 	if err != nil {
@@ -133,21 +137,17 @@ func (s *Server) getAccount(w http.ResponseWriter, r *http.Request) error {
 	if _, err := hex.Decode(pub[:], []byte(text)); err != nil {
 		return Malformed("public key: must be 64 hex digits")
 	}
-	query, err := parseQuery(r)
+	local, proof, err := readOptions(r)
 	if err != nil {
 		return err
 	}
-	local := false
-	switch query.Get("consistency") {
-	case "", "linearizable":
-	case "local":
-		local = true
-	default:
-		return Malformed("consistency: " + quote(query.Get("consistency")) + " is neither linearizable nor local")
-	}
 	ctx, cancel := context.WithTimeout(r.Context(), s.cfg.QueryTimeout)
 	defer cancel()
-	account, err := s.backend.Account(ctx, pub, local)
+	read := s.backend.Account
+	if proof {
+		read = s.backend.ProvenAccount
+	}
+	account, err := read(ctx, pub, local)
 	if errors.Is(err, context.DeadlineExceeded) {
 		return NoLeader(0)
 	}
@@ -159,6 +159,54 @@ func (s *Server) getAccount(w http.ResponseWriter, r *http.Request) error {
 		account.Balances = map[string]string{}
 	}
 	s.router.writeJSON(w, http.StatusOK, account)
+	return nil
+}
+
+// readOptions reads what both reads of the state may be asked for: ?consistency=linearizable|local and ?proof=0|1.
+func readOptions(r *http.Request) (local, proof bool, err error) {
+	query, err := parseQuery(r)
+	if err != nil {
+		return false, false, err
+	}
+	switch query.Get("consistency") {
+	case "", "linearizable":
+	case "local":
+		local = true
+	default:
+		return false, false, Malformed("consistency: " + quote(query.Get("consistency")) + " is neither linearizable nor local")
+	}
+	switch query.Get("proof") {
+	case "", "0", "false":
+	case "1", "true":
+		proof = true
+	default:
+		return false, false, Malformed("proof: " + quote(query.Get("proof")) + " is neither 0 nor 1")
+	}
+	return local, proof, nil
+}
+
+// getState answers GET /v1/state/{key}, present or not.
+func (s *Server) getState(w http.ResponseWriter, r *http.Request) error {
+	text := r.PathValue("key")
+	key, err := hex.DecodeString(text)
+	if err != nil || len(key) == 0 || len(key) > merkle.MaxKeyBytes {
+		return Malformed(fmt.Sprintf("key: must be the state key's bytes in hex, 1 to %d bytes; an account's is 612f (\"a/\") and its public key",
+			merkle.MaxKeyBytes))
+	}
+	local, proof, err := readOptions(r)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), s.cfg.QueryTimeout)
+	defer cancel()
+	entry, err := s.backend.StateEntry(ctx, key, local, proof)
+	if errors.Is(err, context.DeadlineExceeded) {
+		return NoLeader(0)
+	}
+	if err != nil {
+		return err
+	}
+	s.router.writeJSON(w, http.StatusOK, entry)
 	return nil
 }
 

@@ -262,3 +262,42 @@ func TestUnknownPathsAndMethods(t *testing.T) {
 		}
 	}
 }
+
+func TestState(t *testing.T) {
+	b := newBackend(0)
+	var give error
+	b.state = func(_ context.Context, key []byte, local, proof bool) (api.StateEntry, error) {
+		e := api.StateEntry{Key: key, Present: true, Value: fmt.Appendf(nil, "%t", local), Height: 2}
+		if proof {
+			e.Proof = &wire.StateProof{Key: key}
+		}
+		return e, give
+	}
+	base := serve(t, b, nil)
+	for query, want := range map[string]string{
+		"":                     `{"key":"612f00","present":true,"value":"66616c7365","height":2}` + "\n",
+		"?consistency=local":   `{"key":"612f00","present":true,"value":"74727565","height":2}` + "\n",
+		"?proof=0":             `{"key":"612f00","present":true,"value":"66616c7365","height":2}` + "\n",
+		"?proof=1":             `"proof":{"key":"612f00"`,
+		"?proof=true":          `"proof":{"key":"612f00"`,
+		"?proof=2":             `malformed`,
+		"?consistency=perhaps": `malformed`,
+	} {
+		if a := do(t, "GET", base+"/v1/state/612F00"+query, ""); a.body != want && !(want[0] != '{' && strings.Contains(a.body, want)) {
+			t.Errorf("%q: %s", query, a.body)
+		}
+	}
+	for _, bad := range []string{"zz", "abc", strings.Repeat("ab", 513), "%20"} {
+		wantError(t, bad, do(t, "GET", base+"/v1/state/"+bad, ""), 400, "malformed")
+	}
+	if a := do(t, "GET", base+"/v1/state/"+strings.Repeat("ab", 512), ""); a.status != 200 {
+		t.Errorf("the longest key: %d %s", a.status, a.body)
+	}
+	if a := do(t, "GET", base+"/v1/accounts/"+strings.Repeat("ab", 32)+"?proof=1", ""); !strings.Contains(a.body, `"proof":{"key":"abab`) {
+		t.Errorf("account: %s", a.body)
+	}
+	give = api.NoLeader(0)
+	wantError(t, "no leader", do(t, "GET", base+"/v1/state/61", ""), 503, "no_leader")
+	give = context.DeadlineExceeded
+	wantError(t, "too slow", do(t, "GET", base+"/v1/state/61", ""), 503, "no_leader")
+}

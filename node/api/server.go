@@ -21,6 +21,7 @@ const (
 	pathBlocks       = "/v1/blocks"
 	pathBlock        = "/v1/blocks/{height}"
 	pathAccount      = "/v1/accounts/{pubkey}"
+	pathState        = "/v1/state/{key}"
 	pathStatus       = "/v1/status"
 	pathEvents       = "/v1/events"
 	pathHealth       = "/healthz"
@@ -70,6 +71,7 @@ func New(cfg Config, backend Backend, log zerolog.Logger) (*Server, error) {
 		{http.MethodGet, pathBlocks, s.reads, s.getBlocks},
 		{http.MethodGet, pathBlock, s.reads, s.getBlock},
 		{http.MethodGet, pathAccount, s.reads, s.getAccount},
+		{http.MethodGet, pathState, s.reads, s.getState},
 		{http.MethodGet, pathStatus, nil, s.getStatus},
 		{http.MethodGet, pathEvents, s.streams, s.getEvents},
 		{http.MethodGet, pathHealth, nil, s.getHealth},

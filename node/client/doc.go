@@ -25,7 +25,8 @@
 // # Trust
 //
 // A node's answers are believed for liveness only where the caller wants more: [VerifyBlock] recomputes a block's hash
-// and checks the processor's signature under a key that the caller already has. A receipt is compared with the
+// and checks the processor's signature under a key that the caller already has, [Client.ProvenAccount] and [Client.State]
+// check in the same way what the state has, or has not. A receipt is compared with the
 // transaction that was sent.
 //
 // # Concurrency

@@ -25,6 +25,7 @@ import (
 const (
 	smallAnswerBytes = 1 << 20
 	blockAnswerBytes = 128 << 20
+	stateAnswerBytes = 8 << 20 // a value of a megabyte, twice, and its node, in hex
 )
 
 // Submit sends tx until it is final, which is its receipt, or refused for good, which is an [*APIError]: malformed,

@@ -42,4 +42,6 @@ type Account struct {
 	Balances map[string]string `json:"balances"`
 	// Height is the final height at which the account was read.
 	Height block.Height `json:"height"`
+	// Proof is there if it was asked for: of the state's entry that has all the above.
+	Proof *StateProof `json:"proof,omitempty"`
 }
