@@ -22,7 +22,7 @@ SEEDS    ?= 1-200
 # How long `make test-full` spends on each fuzz target.
 FUZZTIME ?= 30s
 
-.PHONY: help setup build run test race-test faults-test sim-test test-full fuzz sim lint fmt bench \
+.PHONY: help setup build run test race-test faults-test sim-test test-full fuzz sim lint fmt bench bench-failover \
 	chaos chaos-build chaos-short chaos-long clean
 
 help: ## list the targets
@@ -85,6 +85,10 @@ chaos-short: chaos-build ## three minutes of it; skipped, and counted, where the
 
 chaos-build: build
 	$(GO) -C scripts/chaos build -trimpath -o ../../bin/baton-chaos .
+
+bench-failover: build ## how long until another node acknowledges after a kill; flags in BENCHFLAGS, such as --how all
+	$(GO) -C scripts/bench build -o ../../bin/bench .
+	bin/bench failover --baton bin/baton $(BENCHFLAGS)
 
 clean: ## remove what these targets made
 	rm -rf bin dist chaos-report

@@ -176,8 +176,13 @@ func (r *router) handed(batch []*pending, codes []byte) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	now := r.n.uptime()
+	leader := r.n.view.Load().leader
 	for i, p := range batch {
 		p.flying, p.sent = false, now
+		if leader != "" && leader != p.sentTo && codes[i] != handedFull && r.pending[p.tx.Hash()] == p {
+			r.queue = append(r.queue, p) // the leader changed meanwhile, and whoever noticed left out what was on its way
+			r.kick()
+		}
 		switch codes[i] {
 		case handedOK, handedUnknown:
 			p.proposed = true
@@ -192,11 +197,12 @@ func (r *router) handed(batch []*pending, codes []byte) {
 }
 
 // takeForwarded is the leader's answer to another node's batch.
-func (r *router) takeForwarded(from string, payload []byte) ([]byte, error) {
+func (r *router) takeForwarded(ctx context.Context, from string, payload []byte) ([]byte, error) {
 	raw, err := decodeTxs(payload)
 	if err != nil {
 		return nil, fmt.Errorf("forwarded transactions: %w", err)
 	}
+	r.n.takenOver(ctx)
 	codes := make([]byte, len(raw))
 	for i, t := range raw {
 		tx, err := r.n.ex.Parse(t)

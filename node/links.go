@@ -52,7 +52,7 @@ func (l *linkHandler) HandleRequest(ctx context.Context, from string, kind byte,
 	n := l.n
 	switch kind {
 	case reqForward:
-		return n.router.takeForwarded(from, payload)
+		return n.router.takeForwarded(ctx, from, payload)
 	case reqFetch:
 		f, cluster, err := decodeFetch(payload)
 		if err != nil {

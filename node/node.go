@@ -63,6 +63,7 @@ type Node struct {
 
 	mu      sync.Mutex
 	heights map[string]block.Height // of peers, as last heard
+	changed chan struct{}           // closed and replaced when this node's part in the election changes
 }
 
 // New opens the data folder, brings the state of the stored tip into memory, makes this start durable and listens. It
@@ -80,7 +81,7 @@ func New(cfg Config) (_ *Node, err error) {
 	}
 	n := &Node{
 		cfg: cfg, log: cfg.Logger, start: time.Now(), hub: newHub(), fatal: make(chan error, 1),
-		up: make(chan struct{}), heights: map[string]block.Height{},
+		up: make(chan struct{}), heights: map[string]block.Height{}, changed: make(chan struct{}),
 	}
 	n.ctx, n.cancel = context.WithCancel(context.Background())
 	n.view.Store(&view{})

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"context"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -116,6 +117,12 @@ func (n *Node) look(c *core.Core) {
 		return
 	}
 	n.view.Store(&v)
+	if v.leading != old.leading || v.role != old.role || v.term != old.term {
+		n.mu.Lock()
+		close(n.changed)
+		n.changed = make(chan struct{})
+		n.mu.Unlock()
+	}
 	if old.leading && !v.leading {
 		n.engine.stop()
 	}
@@ -127,6 +134,24 @@ func (n *Node) look(c *core.Core) {
 	}
 	if v.leader != old.leader && (v.leader != n.cfg.ID || v.leading) || v.leading != old.leading {
 		n.hub.leader(&v)
+	}
+}
+
+// takenOver reports whether this node leads. One that was elected and is taking over is waited for: that takes moments, and
+// others know already that it leads.
+func (n *Node) takenOver(ctx context.Context) bool {
+	for {
+		n.mu.Lock()
+		changed := n.changed
+		n.mu.Unlock()
+		if v := n.view.Load(); v.leading || v.role != core.RoleLeader {
+			return v.leading
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return false
+		}
 	}
 }
 

@@ -148,7 +148,7 @@ func start(ctx context.Context, l *launcher, o options, dir string) ([]*system, 
 
 // measure runs the rounds. The order of the systems turns around from one to the next.
 func (r *report) measure(ctx context.Context, o options, dir string, systems []*system, clients []int, gen *generator) error {
-	if err := r.idle(o, systems); err != nil {
+	if err := r.idle(ctx, o, systems); err != nil {
 		return err
 	}
 	order := slices.Clone(systems)
@@ -184,10 +184,14 @@ func (r *report) measure(ctx context.Context, o options, dir string, systems []*
 }
 
 // idle measures all systems at once.
-func (r *report) idle(o options, systems []*system) error {
+func (r *report) idle(ctx context.Context, o options, systems []*system) error {
 	var pids []int
 	for _, s := range systems {
-		pids = append(pids, s.pids()...)
+		own, err := s.pids(ctx)
+		if err != nil {
+			return err
+		}
+		pids = append(pids, own...)
 	}
 	before, err := proc.Take(pids)
 	if err != nil {
@@ -214,8 +218,12 @@ func (r *report) window(ctx context.Context, o options, s *system, n int, gen *g
 	w := load.Window{
 		System: s.name, ChainID: chainID, Clients: n, Spread: n == 1, Warm: o.warm, Measure: o.measure,
 	}
+	pids, err := s.pids(ctx)
+	if err != nil {
+		return nil, err
+	}
 	for i := range s.addrs {
-		w.Addrs, w.PIDs = append(w.Addrs, s.addrs[turn(i)]), append(w.PIDs, s.pids()[turn(i)])
+		w.Addrs, w.PIDs = append(w.Addrs, s.addrs[turn(i)]), append(w.PIDs, pids[turn(i)])
 	}
 	first, term, err := s.height(ctx)
 	if err != nil {
@@ -229,6 +237,13 @@ func (r *report) window(ctx context.Context, o options, s *system, n int, gen *g
 	last, newTerm, err := s.height(ctx)
 	if err != nil {
 		return nil, err
+	}
+	now, err := s.pids(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if !slices.Equal(pids, now) {
+		return nil, fmt.Errorf("%s: a node was restarted: processes %v, before %v", s.name, now, pids)
 	}
 	res.Elections = int(newTerm - term)
 	if last > first {

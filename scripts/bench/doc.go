@@ -17,5 +17,9 @@
 // At the end every account's nonce on every node must be the number of its acknowledged transactions. The exit status is
 // 1 only when something is wrong: an error, an acknowledged transaction lost, a node that died. Slowness is not.
 //
+// `bench failover` is another measurement: it kills the leader of a cluster again and again, with --how=worker its process
+// alone, with all its supervisor at the same instant, with freeze as if its host were cut off, and reports how long it
+// takes until another node acknowledges a transaction that was sent to it after the kill.
+//
 // With --before another baton binary is measured in the same rounds, which is how an improvement is judged.
 package main

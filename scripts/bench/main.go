@@ -24,12 +24,14 @@ func main() {
 	}
 }
 
-// run is one of the three programs in this binary: the benchmark, and what it starts.
+// run is one of the programs in this binary: the benchmarks, and what they start.
 func run(ctx context.Context, args []string) error {
 	if len(args) > 0 {
 		switch args[0] {
 		case "load":
 			return load.Serve(ctx, os.Stdin, os.Stdout)
+		case "failover":
+			return runFailover(ctx, args[1:])
 		case "rival":
 			return runRival(ctx, args[1:])
 		}

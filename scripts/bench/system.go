@@ -36,6 +36,8 @@ type system struct {
 	logs  []string
 	addrs []string
 	procs []*process
+	// commands are how the processes were started.
+	commands [][]string
 }
 
 // process is a child whose death is noticed.
@@ -60,7 +62,7 @@ func newLauncher() *launcher {
 }
 
 func (l *launcher) start(cmd *exec.Cmd) (*process, error) {
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true}
 	started := make(chan error, 1)
 	l.work <- func() { started <- cmd.Start() }
 	if err := <-started; err != nil {
@@ -145,28 +147,44 @@ func (l *launcher) startRival(name, dir, genesis string, basePort int) (*system,
 	return s, nil
 }
 
-func (s *system) start(l *launcher, log, binary string, args ...string) error {
-	out, err := os.Create(log)
+// start starts the next process of the system.
+func (s *system) start(l *launcher, log string, command ...string) error {
+	p, err := l.startLogged(log, command)
 	if err != nil {
 		return err
 	}
-	defer out.Close() //nolint:errcheck // the child has its own copy
-	cmd := exec.Command(binary, args...)
-	cmd.Stdout, cmd.Stderr = out, out
-	p, err := l.start(cmd)
-	if err != nil {
-		return err
-	}
-	s.procs, s.logs = append(s.procs, p), append(s.logs, log)
+	s.procs, s.logs, s.commands = append(s.procs, p), append(s.logs, log), append(s.commands, command)
 	return nil
 }
 
-func (s *system) pids() []int {
-	var out []int
-	for _, p := range s.procs {
-		out = append(out, p.cmd.Process.Pid)
+// restart starts a process that has ended again.
+func (s *system) restart(l *launcher, i int) (err error) {
+	s.procs[i], err = l.startLogged(s.logs[i], s.commands[i])
+	return err
+}
+
+func (l *launcher) startLogged(log string, command []string) (*process, error) {
+	out, err := os.OpenFile(log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		return nil, err
 	}
-	return out
+	defer out.Close() //nolint:errcheck // the child has its own copy
+	cmd := exec.Command(command[0], command[1:]...)
+	cmd.Stdout, cmd.Stderr = out, out
+	return l.start(cmd)
+}
+
+// pids are the processes of the nodes themselves, whoever started them.
+func (s *system) pids(ctx context.Context) ([]int, error) {
+	var out []int
+	for _, addr := range s.addrs {
+		var st wire.Status
+		if err := get(ctx, addr, "/v1/status", &st); err != nil {
+			return nil, err
+		}
+		out = append(out, st.PID)
+	}
+	return out, nil
 }
 
 // died returns an error that names a node whose process has ended.
