@@ -9,8 +9,8 @@ import (
 )
 
 // Fingerprint is a hash of everything in the core that decides what it will do: two cores with one fingerprint give
-// the same output to the same input from now on. Instants enter as their distance from now, and only as far as they
-// can still matter. Not in it are the hook (an application adds its own) and Options.Rand, which an explorer makes a
+// the same output to the same input from now on, but for the numbers of writes, which count from the newest durable one.
+// Instants enter as their distance from now, and only as far as they can still matter. Not in it are the hook (an application adds its own) and Options.Rand, which an explorer makes a
 // pure function, and what Options fix for the life of a process. It is for exploration: the layout is not stable.
 func (c *Core) Fingerprint(now Instant) [16]byte {
 	f := printer{h: sha256.New(), now: now}
@@ -18,17 +18,17 @@ func (c *Core) Fingerprint(now Instant) [16]byte {
 	f.id(NodeID(c.opt.Addr))
 	f.num(c.opt.Session)
 	f.flag(c.dirty)
-	f.num(c.hseq, c.voteSeq, c.durable)
+	f.num(c.hseq-c.durable, max(c.voteSeq, c.durable)-c.durable)
 	f.flag(c.voteDirty)
 	f.cfg(c.dcfg)
 	f.num(uint64(len(c.pending)))
 	for _, p := range c.pending {
-		f.pending(p)
+		f.pending(c, p)
 	}
-	f.pending(c.nextMarks)
+	f.pending(c, c.nextMarks)
 	f.num(uint64(len(c.held)))
 	for _, h := range c.held {
-		f.num(h.seq, uint64(h.term))
+		f.num(h.seq-c.durable, uint64(h.term))
 		f.flag(h.report)
 		f.message(h.msg)
 	}
@@ -137,8 +137,8 @@ func (f printer) hardState(hs HardState) {
 	f.bytes(hs.Promise[:])
 }
 
-func (f printer) pending(p pendingHS) {
-	f.num(p.seq, uint64(p.takeover), uint64(p.ownVote))
+func (f printer) pending(c *Core, p pendingHS) {
+	f.num(p.seq-c.durable, uint64(p.takeover), uint64(p.ownVote))
 	f.flag(p.installed)
 	f.bytes(p.boot[:])
 	f.cfg(p.cfg)
