@@ -16,13 +16,18 @@ LINTARGS := --config scripts/lint/golangci.yml
 SIM      := ./node/nodetest
 SIMTESTS := ^Test(Simulation|Clone)$$
 # Packages with switches for negative tests.
-FAULTS   := ./raftify/core ./raftify/raftifytest ./node/replication ./node/nodetest
+FAULTS   := ./raftify/core ./raftify/raftifytest ./raftify/raftifytest/explore ./node/replication ./node/nodetest
+# Everything that can happen to three nodes: one goroutine as well, and too long under the detector.
+EXPLORE  := ./raftify/raftifytest/explore
+# How long `make sim-long` goes on with each simulator.
+LONG     ?= 10m
 # Seeds of `make sim`, first and last.
 SEEDS    ?= 1-200
 # How long `make test-full` spends on each fuzz target.
 FUZZTIME ?= 30s
 
-.PHONY: help setup build run test race-test faults-test sim-test test-full fuzz sim lint fmt bench bench-failover \
+.PHONY: help setup build run test race-test faults-test sim-test test-full fuzz sim sim-long explore explore-deep \
+	lint fmt bench bench-failover \
 	chaos chaos-build chaos-short chaos-long clean
 
 help: ## list the targets
@@ -39,7 +44,7 @@ run: build ## three real processes, a killed leader, nothing lost
 
 test: setup ## all tests that need no root, under the race detector
 	$(GO) vet ./...
-	@$(MAKE) --no-print-directory race-test faults-test sim-test
+	@$(MAKE) --no-print-directory race-test faults-test sim-test explore
 
 race-test:
 	$(GO) test -race -timeout 20m $$($(GO) list ./... | grep -v '/node/nodetest$$')
@@ -47,10 +52,11 @@ race-test:
 
 faults-test: ## the negative twins: with a rule switched off, the checkers must name the broken invariant
 	$(GO) vet -tags faults $(FAULTS)
-	$(GO) test -tags faults -timeout 20m -run 'Negative|Fault' ./raftify/raftifytest ./node/nodetest
+	$(GO) test -tags faults -timeout 20m -run 'Negative|Fault' ./raftify/raftifytest $(EXPLORE) ./node/nodetest
 
 sim-test: ## the whole-cluster simulation over its fixed seeds, without the race detector
 	$(GO) test -timeout 20m -run '$(SIMTESTS)' $(SIM)
+	$(GO) test -timeout 20m -run '^TestSeeds$$' ./raftify/raftifytest
 
 test-full: test fuzz ## test, then every fuzz target for FUZZTIME and the simulation over SEEDS
 	@$(MAKE) --no-print-directory sim
@@ -60,6 +66,16 @@ fuzz: ## every fuzz target for FUZZTIME
 
 sim: ## the simulation over other seeds: make sim SEEDS=FROM-TO
 	BATON_SIM_SEEDS='$(SEEDS)' $(GO) test -count=1 -timeout 0 -run '^TestSimulation$$' -v $(SIM)
+
+explore: ## everything that can happen to three nodes of the election, within bounds
+	$(GO) test -timeout 20m -run '^Test(Explore|Symmetry)$$' -v $(EXPLORE)
+
+explore-deep: ## the same with larger bounds: hours and gigabytes; DEEPFLAGS such as -limit 50000000 or -only 'three terms'
+	$(GO) test -timeout 0 -count=1 -run '^TestExplore$$' -v $(EXPLORE) -deep $(DEEPFLAGS)
+
+sim-long: ## go on with the million seeds of both simulators for LONG each; the record is in their testdata/long.json
+	$(GO) test -timeout 0 -count=1 -run '^TestLong$$' -v ./raftify/raftifytest -long $(LONG)
+	$(GO) test -timeout 0 -count=1 -run '^TestLong$$' -v $(SIM) -long $(LONG)
 
 lint: ## golangci-lint at the version of scripts/lint/go.mod
 	$(LINT) run $(LINTARGS) ./...

@@ -85,6 +85,8 @@ type Cluster struct {
 	Checker *Checker
 	// Count has how often each rare branch was taken, by name (see Branches).
 	Count map[string]int
+	// Steps counts the instants at which something happened.
+	Steps uint64
 
 	cfg     Config
 	timing  core.Timing
@@ -483,6 +485,7 @@ func (c *Cluster) next() time.Duration {
 
 // step does all that is due now.
 func (c *Cluster) step() {
+	c.Steps++
 	for i := 0; i < len(c.actions); {
 		if a := c.actions[i]; a.at <= c.now {
 			c.actions = slices.Delete(c.actions, i, i+1)

@@ -2,4 +2,4 @@
 
 package raftifytest_test
 
-const defaultSeeds = 500
+const defaultSeeds = 5000
