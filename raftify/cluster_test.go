@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -389,4 +390,15 @@ func (c *cluster) holders() []leaseHolder {
 		hs = append(hs, n)
 	}
 	return hs
+}
+
+// stepClock is a clock that a test may put forward.
+type stepClock struct {
+	Clock
+	ahead atomic.Int64
+}
+
+func (c *stepClock) Now() core.Instant {
+	now, d := c.Clock.Now(), c.ahead.Load()
+	return core.Instant{Mono: now.Mono + d, Boot: now.Boot + d, Real: now.Real + d}
 }

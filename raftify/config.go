@@ -40,7 +40,9 @@ type Config struct {
 	MaxNodes int // most nodes that the operator means to run: automatic promotion ends at so many voters
 	Expect   int // members of the first configuration: more than half of Peers
 	// Encrypt is the key of the gossip: 16, 24 or 32 bytes (AES-128, -192, -256). It may be empty with a single peer.
-	Encrypt     []byte
+	Encrypt []byte
+	// EncryptAlso are further keys that are accepted from others, while the key is being changed; see Node.InstallKey.
+	EncryptAlso [][]byte
 	Performance int // 1 is the fastest; see TimingOf
 	// Timing, when not nil, replaces what follows from Performance. It must be the same on all nodes.
 	Timing         *core.Timing
@@ -104,6 +106,11 @@ func (c *Config) Validate() error {
 	case 16, 24, 32:
 	default:
 		add("encrypt has %d bytes: must be 16, 24 or 32", len(c.Encrypt))
+	}
+	for i, k := range c.EncryptAlso {
+		if n := len(k); n != 16 && n != 24 && n != 32 || len(c.Encrypt) == 0 {
+			add("encrypt: further key %d has %d bytes: must be 16, 24 or 32, beside a first key", i+1, n)
+		}
 	}
 	if c.Performance < 1 || c.Performance > maxPerformance {
 		add("performance is %d: must be within [1, %d]", c.Performance, maxPerformance)

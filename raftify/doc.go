@@ -76,22 +76,48 @@
 //
 // # Use alone
 //
+// Three machines, of which one at a time does the job. A raftify.json on each (LoadConfig; ParseConfig lists the keys):
+//
+//	{ "id": "a", "max_nodes": 3, "expect": 3, "encrypt": "file:gossip.key",
+//	  "bind_addr": "10.0.0.1", "bind_port": 7000,
+//	  "peer_list": ["a@10.0.0.1:7000", "b@10.0.0.2:7000", "c@10.0.0.3:7000"] }
+//
+// and in the program:
+//
+//	cfg, err := raftify.LoadConfig("/etc/myservice/raftify.json")
+//	...
 //	store, err := raftify.OpenFileStore("/var/lib/myservice/vote")
 //	...
-//	cfg := raftify.DefaultConfig()
-//	cfg.ID, cfg.BindAddr, cfg.Encrypt = "a", "10.0.0.1", key
-//	cfg.Peers = []core.Peer{{ID: "a", Addr: "10.0.0.1:7000"}, {ID: "b", Addr: "10.0.0.2:7000"}, {ID: "c", Addr: "10.0.0.3:7000"}}
-//	cfg.Expect = 3
-//	node, err := raftify.New(raftify.Options{
-//		Config: cfg, Store: store, Logger: logger,
-//		Fatal: func(err error) { stop <- err },
-//	})
+//	node, err := raftify.Open(ctx, raftify.Options{Config: cfg, Store: store, Logger: logger, Fatal: stop})
 //	...
-//	err = node.Start()
-//	...
-//	if node.Leading() { // ask again before each thing that only the leader may do
-//		...
+//	for {
+//		lead, err := node.Leadership(ctx) // blocks until this node leads
+//		if err != nil {
+//			break
+//		}
+//		work(lead, lead.Term) // a context that ends with the lease, and a fencing token
 //	}
 //	err = node.Shutdown(ctx) // hands over first
 //	err = store.Close()
+//
+// Before each effect the work asks lead.Err(), which reads the clock. What an effect must survive even if the process
+// is stopped between the question and the effect is fenced by the term: its receiver refuses a smaller one than it has
+// seen. Package example is such a program, and is tested by killing and stopping it.
+//
+// # What to call
+//
+//	Open, New, Start, WaitLeader          begin, and wait for the bootstrap
+//	Leadership, Lease, Leading            act as the leader; Round proves leadership of this very moment
+//	State, Term, Leader, Members, Status  look
+//	Events                                what happens, as a channel that never holds the election up
+//	Transfer, Shutdown, Close             hand over, end with a handover, end at once
+//	Invite, PromoteMember, DemoteMember,
+//	RemoveMember                          change the membership, on the leader
+//	InstallKey, UseKey, RemoveKey         change the gossip key while the cluster runs
+//	HealthScore, Stats                    look after it
+//
+// An application that replicates something of its own registers a core.Hook; BasicHook is one to embed, for instance to
+// attach something to votes. Package raftifytest runs such a hook under simulated faults, and its package explore says
+// what of the election is explored exhaustively. COMPARISON.md compares all this with the Raftify of Blockscape, and
+// names the papers that the rules are from.
 package raftify

@@ -9,11 +9,13 @@ import (
 	"github.com/baton-ha/baton/raftify/core"
 )
 
-// subscriberBuffer is how many events a subscriber may lag behind before it misses some.
+// subscriberBuffer is how many events a subscriber may lag behind before the oldest of them go.
 const subscriberBuffer = 256
 
-// Events returns what happens from now on, in order, and a function that ends the subscription. A subscriber that
-// reads too slowly misses events, counted in Stats; the loop never waits. The channel is closed at the end.
+// Events returns what happens from now on, in order, and a function that ends the subscription. The election never waits
+// for a subscriber: the channel holds 256 events, and for one that reads too slowly the oldest give way to the newest,
+// counted in Stats.LostEvents. Who acts on leadership uses Leadership, which misses nothing. The channel is closed when
+// the subscription or the node ends.
 func (n *Node) Events() (<-chan core.Event, func()) { return n.subs.add() }
 
 type subscribers struct {
@@ -50,10 +52,17 @@ func (s *subscribers) tell(e core.Event) (lost uint64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for ch := range s.chans {
-		select {
-		case ch <- e:
-		default:
-			lost++
+		for sent := false; !sent; { // this is the only sender: the room that is made cannot be taken by another
+			select {
+			case ch <- e:
+				sent = true
+			default:
+				select {
+				case <-ch:
+					lost++
+				default:
+				}
+			}
 		}
 	}
 	return lost

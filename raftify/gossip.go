@@ -37,6 +37,7 @@ type gossip struct {
 	count   *counters
 	log     zerolog.Logger
 	list    *memberlist.Memberlist
+	ring    *memberlist.Keyring // nil: no key
 	names   *resolver
 	packets chan outgoing
 	ctx     context.Context
@@ -114,7 +115,12 @@ func (g *gossip) memberlistConfig(cfg *Config) (*memberlist.Config, error) {
 	if !ok {
 		return nil, fmt.Errorf("bind_addr %s is no address", mc.BindAddr)
 	}
-	mc.SecretKey = cfg.Encrypt
+	if len(cfg.Encrypt) > 0 {
+		if g.ring, err = memberlist.NewKeyring(cfg.EncryptAlso, cfg.Encrypt); err != nil {
+			return nil, fmt.Errorf("encrypt: %w", err)
+		}
+		mc.Keyring = g.ring
+	}
 	mc.GossipVerifyIncoming, mc.GossipVerifyOutgoing = true, true
 	mc.EnableCompression = false
 	mc.Logger = newGossipLog(g.log)

@@ -140,7 +140,7 @@ func TestGossipLog(t *testing.T) {
 	}
 }
 
-func TestSubscribersNeverBlock(t *testing.T) {
+func TestEventsDropTheOldest(t *testing.T) {
 	var s subscribers
 	ch, end := s.add()
 	var lost uint64
@@ -150,11 +150,18 @@ func TestSubscribersNeverBlock(t *testing.T) {
 	if lost != 5 {
 		t.Errorf("%d events lost", lost)
 	}
-	if e := <-ch; e.Seq != 0 {
-		t.Errorf("first event is %d", e.Seq)
+	end()
+	end()
+	next := uint64(5) // the oldest gave way
+	for e := range ch {
+		if e.Seq != next {
+			t.Errorf("event %d, want %d", e.Seq, next)
+		}
+		next++
 	}
-	end()
-	end()
+	if next != subscriberBuffer+5 {
+		t.Errorf("events end before %d", next)
+	}
 	s.close()
 	late, _ := s.add()
 	if _, open := <-late; open {

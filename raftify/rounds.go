@@ -8,8 +8,9 @@ import (
 	"github.com/baton-ha/baton/raftify/core"
 )
 
-// ErrLeadershipLost is returned by ReadRound when this node stopped leading before a majority had answered.
-var ErrLeadershipLost = errors.New("leadership was lost during the round")
+// ErrLeadershipLost is returned by ReadRound when this node stopped leading before a majority had answered, and is what
+// a Leadership ends with when its lease does.
+var ErrLeadershipLost = errors.New("leadership was lost")
 
 // roundWaiter is one read. Its channel has room for the one answer that it gets.
 type roundWaiter struct {
