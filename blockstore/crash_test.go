@@ -54,7 +54,7 @@ type crashKind struct {
 // once. The rest of the script then runs on it.
 func TestCrash(t *testing.T) {
 	want, step := fingerprints(t), int64(1)
-	if testing.Short() {
+	if testing.Short() || raceEnabled {
 		step = 7
 	}
 	for _, kind := range []crashKind{

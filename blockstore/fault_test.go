@@ -45,7 +45,7 @@ func newFaultyDisk(k int64, stays bool) *faultyDisk {
 // disk. Nothing is retried: a disk that would work again does not turn a failure into a success.
 func TestFault(t *testing.T) {
 	want, step := fingerprints(t), int64(1)
-	if testing.Short() {
+	if testing.Short() || raceEnabled {
 		step = 7
 	}
 	for _, stays := range []bool{false, true} {

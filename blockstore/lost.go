@@ -31,14 +31,14 @@ func (st *state) asserted() mark {
 	return st.mark
 }
 
-// lose ends the chain at a height below its tip, because the block above it cannot be read. The label goes as well: the
-// tip may be below its takeover now.
+// lose ends the chain at a height below its tip, because the block above it cannot be read. What is left is still a
+// prefix of the chain of the term's leader, but may end below its takeover.
 func (st *state) lose(height block.Height, tip block.Hash, why error) {
 	if st.lost == nil {
 		st.lost = &lost{claim: st.mark}
 	}
 	st.lost.why = why
-	st.mark = mark{height: height, tip: tip}
+	st.mark.height, st.mark.tip = height, tip
 }
 
 // gather reads what stands above the tip.

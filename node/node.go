@@ -116,9 +116,6 @@ func New(cfg Config) (_ *Node, err error) {
 
 // restore brings back what is stored.
 func (n *Node) restore() error {
-	if l := n.store.Lost(); l != nil {
-		return &blockstore.CorruptionError{Op: "restore", Height: l.Height, Err: errors.New("blocks that this node acknowledged are damaged")}
-	}
 	all, zero, err := restore(n.store, n.ex, n.cfg.Limits, n.log)
 	if err != nil {
 		return err
@@ -180,9 +177,15 @@ func (n *Node) signMissing(committed block.Height) error {
 // makeParts composes the node. Nothing runs yet.
 func (n *Node) makeParts() error {
 	cfg := &n.cfg
-	synced, tip, hash := n.store.Mark()
+	tip, hash := n.store.Tip()
 	if tip == 0 {
 		hash = n.finals.genesis.Hash()
+	}
+	var claim *replication.Report
+	var spare []*block.Block
+	if l := n.store.Lost(); l != nil {
+		claim = &replication.Report{Synced: core.Term(l.Synced), Tip: replication.Ref{Height: l.Height, Hash: l.Tip}}
+		spare = l.Spare
 	}
 	committed := n.store.Committed()
 	if committed.Height == 0 {
@@ -190,8 +193,9 @@ func (n *Node) makeParts() error {
 	}
 	var err error
 	n.ch, err = replication.New(replication.Options{
-		ID: core.NodeID(cfg.ID), Reader: storeReader{n.store}, Synced: core.Term(synced),
+		ID: core.NodeID(cfg.ID), Reader: storeReader{n.store}, Synced: core.Term(n.store.Synced()),
 		Tip: replication.Ref{Height: tip, Hash: hash}, Nacked: core.Term(n.store.Nacked()),
+		Claim: claim, Spare: spare,
 		Commit: replication.CommitRecord{
 			Ref: replication.Ref{Height: committed.Height, Hash: committed.Hash}, CTerm: core.Term(committed.CTerm), From: committed.From,
 		},

@@ -180,6 +180,8 @@ func (n *Node) chainEvent(e replication.Event) {
 	case replication.EventNacked:
 		about(n.log.Error()).Str("leader", string(e.Peer)).
 			Msg("this node cannot reproduce the leader's block: it acknowledges nothing more in this term")
+	case replication.EventRepaired:
+		about(n.log.Warn()).Uint64("term", uint64(e.CTerm)).Msg("damaged blocks of the own chain are back, or a later leader's took their place")
 	case replication.EventAlarm:
 		n.metrics.alarms.Inc()
 		about(n.log.Error()).Msg(e.Detail)

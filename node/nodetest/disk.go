@@ -24,6 +24,9 @@ type image struct {
 	nacked core.Term
 	commit replication.CommitRecord
 	signer replication.Ref
+	// claim is what was durable before some of it rotted, nil when nothing did. spare are blocks above the gap.
+	claim *replication.Report
+	spare []*block.Block
 }
 
 // HashAt implements replication.Reader.
@@ -86,6 +89,7 @@ func (im *image) apply(r *record) (undo func(), err error) {
 	if w.Nacked != nil {
 		im.nacked = *w.Nacked
 	}
+	im.redeem()
 	if w.Commit == nil {
 		return nil, nil
 	}

@@ -104,12 +104,13 @@ const (
 	faultMember
 	faultKill // of runs with supervisors
 	faultNotice
+	faultRot // of runs in which disks rot
 )
 
 var faultNames = [...]string{
 	"crash", "pause", "machine sleeps", "split", "one-way cut", "bridge", "star", "isolated node", "mute node", "deaf node",
 	"wall clock steps", "slow disk", "hung disk", "fsync error", "wrong state root", "transfer", "link made anew",
-	"lost disk", "change of members", "killed process", "stray death notice",
+	"lost disk", "change of members", "killed process", "stray death notice", "rotten block",
 }
 
 // nemesis applies faults until the end of the chaos.
@@ -151,6 +152,9 @@ func (s *sim) apply(f fault) {
 		} else {
 			n.stop(k)
 		}
+		s.after(d, n.revive)
+	case faultRot:
+		s.rot(n)
 		s.after(d, n.revive)
 	case faultNotice:
 		s.strayNotice(n)
@@ -282,7 +286,7 @@ func (s *sim) cuts(f fault, n, a, b *node) bool {
 func (s *sim) heal() []*node {
 	order := s.rng.Perm(len(s.nodes))
 	size := len(s.nodes)/2 + 1
-	if s.rng.IntN(3) == 0 || s.wrongBlocks() {
+	if s.rng.IntN(3) == 0 || s.wrongBlocks() || s.rotten() != nil {
 		size = len(s.nodes)
 	}
 	var q []*node

@@ -97,6 +97,11 @@ func TestSchedule12_Negative(t *testing.T) {
 	schedule{schedule12}.caught(t, without(nil, core.FaultResumeLease), "I15")
 }
 
+func TestSchedule15_Negative(t *testing.T) {
+	schedule{schedule15}.caught(t, driverRule(glueCutRot), "I4", "I9")
+	caughtBySeeds(t, driverRule(glueCutRot), 60, "I4", "I9")
+}
+
 func TestSchedule16_Negative(t *testing.T) {
 	schedule{schedule16}.caught(t, chainRule(replication.FaultNoWatchdog), "I14")
 	schedule{schedule16Error}.caught(t, driverRule(glueRetryFsync), "I10")

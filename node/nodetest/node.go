@@ -59,9 +59,10 @@ func (n *node) start() {
 	im := &n.disk.im
 	im.hs.Boot++
 	now := n.clk.read(s.now)
-	s.chk.Started(im.hs, replication.Report{Synced: im.synced, Tip: im.tip()}, im.commit.Ref)
+	s.chk.Started(im.hs, im.asserted(), im.commit.Ref)
 	ch, err := replication.New(replication.Options{
 		ID: n.id, Inc: n.inc, Reader: im, Synced: im.synced, Tip: im.tip(), Commit: im.commit, Nacked: im.nacked,
+		Claim: im.claim, Spare: im.spare,
 		MinElection: s.tm.MinElection, MaxInflight: s.set.inflight, KeepEntries: s.set.keep, Now: now,
 	})
 	if err != nil {
@@ -379,6 +380,8 @@ func (n *node) chainEvent(now core.Instant, e replication.Event) {
 	switch e.Kind {
 	case replication.EventTakeover:
 		s.chk.Takeover(n.id, e.CTerm, e.Ref, n.before)
+	case replication.EventRepaired:
+		s.count.hit("rotten chain repaired or superseded")
 	case replication.EventCommitted:
 		s.chk.Committed(n.id, e.Ref, e.CTerm)
 		n.sign(e.Ref, e.CTerm)

@@ -27,6 +27,7 @@ type glueFault string
 const (
 	glueRetryFsync glueFault = "R24: a failed fsync is tried again"
 	glueAnyRoot    glueFault = "R8: state roots are not compared"
+	glueCutRot     glueFault = "R25: what cannot be read is cut"
 	glueOwnCommit  glueFault = "R20: a follower reads its own commit"
 )
 
@@ -54,6 +55,7 @@ func Run(seed uint64, opt Options) Result {
 	s.draw()
 	s.drawMembers(seed)
 	s.drawDeaths(seed)
+	s.drawRot(seed)
 	if set := s.set; set.members == nil {
 		s.tracef("seed %d: %+v", seed, set)
 	} else {

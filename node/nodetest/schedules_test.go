@@ -496,3 +496,90 @@ func schedule31(opt Options) *script {
 }
 
 func TestSchedule31_LeaderWithFlippedBit(t *testing.T) { schedule{schedule31}.test(t) }
+
+// schedule15: a and b commit a block. It rots on b's disk, and a is lost: b and c are a majority, but what they have of
+// the chain is not all that was committed.
+func schedule15(opt Options) *script {
+	s := newScript(3, "a", opt)
+	s.leads('a')
+	s.run(s.tm.MinElection)
+	s.isolate(s.n('c'), true)
+	s.give(s.n('a'), 1)
+	s.committedAt(1)
+	b := s.n('b')
+	s.tipAt(b, 1)
+	s.n('a').stop(0)
+	b.stop(0) // that it is committed was not durable here
+	b.disk.im.rot(1, !opt.broken(glueCutRot))
+	b.revive()
+	s.isolate(s.n('c'), false)
+	s.candidates = "bc"
+	s.give0(s.n('c'), s.nonce+5, 1)
+	s.run(30 * s.tm.MinElection)
+	if s.broken == "" && (s.decided() != 1 || b.ch.Leading() || s.n('c').ch.Leading()) {
+		s.violate("I9: b and c go on without the block that b lost and a has")
+	}
+	s.n('a').revive()
+	s.demand(40 * s.tm.MinElection)
+	s.expect(20, "b has its chain back", func() bool { return b.ch.Claim() == nil && b.disk.im.claim == nil })
+	return s
+}
+
+// schedule15Lost: b alone acknowledged a block that rots then. The others, who promised a later term, do not have it: it
+// cannot be committed, and they go on without it although b's vote comes first.
+func schedule15Lost(opt Options) *script {
+	s := newScript(3, "a", opt)
+	s.leads('a')
+	s.run(s.tm.MinElection)
+	s.isolate(s.n('c'), true)
+	s.n('a').disk.fault.hung = true
+	s.give(s.n('a'), 1)
+	b := s.n('b')
+	s.tipAt(b, 1)
+	s.n('a').stop(0)
+	b.stop(0)
+	b.disk.im.rot(1, true)
+	b.revive()
+	s.isolate(s.n('c'), false)
+	s.n('a').disk.fault.hung = false
+	s.n('a').revive()
+	s.candidates = "c"
+	late := true
+	s.drop(func(p *packet) bool { // of a's votes the first are lost
+		return late && p.from == s.n('a') && p.el != nil && p.el.Type == core.MsgVoteResp
+	})
+	s.expect(20, "c has b's vote", func() bool { return s.n('c').status.Role == core.RoleLeader })
+	if s.n('c').ch.Leading() {
+		s.violate("I9: c leads with b's vote alone and without what b acknowledged")
+	}
+	late = false
+	s.demand(40 * s.tm.MinElection)
+	s.expect(20, "b follows", func() bool { return b.ch.Claim() == nil && b.disk.im.tip().Height == s.decided() })
+	return s
+}
+
+// schedule15Hole: of five acknowledged blocks the second rots at a follower, which goes on under the same leader: it
+// fetches one block, and the others come from its own disk.
+func schedule15Hole(opt Options) *script {
+	s := newScript(3, "a", opt)
+	s.leads('a')
+	s.run(s.tm.MinElection)
+	b := s.n('b')
+	s.drop(func(p *packet) bool { return p.ch != nil && p.to == b && p.ch.Type == replication.MsgCommitted })
+	s.give(s.n('a'), 5)
+	s.committedAt(5)
+	s.tipAt(b, 5)
+	b.stop(0)
+	b.disk.im.rot(b.disk.im.commit.Ref.Height+1, true)
+	s.isolate(s.n('c'), true) // a and b are the majority
+	b.revive()
+	s.demand(20 * s.tm.MinElection)
+	s.expect(20, "b has its chain back", func() bool { return b.ch.Claim() == nil && b.disk.im.claim == nil })
+	return s
+}
+
+func TestSchedule15_RotOfAnAcknowledgedBlock(t *testing.T) {
+	schedule{schedule15}.test(t)
+	schedule{schedule15Lost}.test(t)
+	schedule{schedule15Hole}.test(t)
+}

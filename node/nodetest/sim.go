@@ -202,7 +202,12 @@ func (s *sim) holders(ref replication.Ref) int {
 		if n.disk.ghost != nil {
 			im = n.disk.ghost
 		}
-		if im.holds(ref) {
+		held := im.holds(ref)
+		if c := im.claim; c != nil && !held { // acknowledged, and damaged since
+			r, ok := s.led.at(c.Tip, ref.Height)
+			held = ok && r == ref
+		}
+		if held {
 			k++
 		}
 	}

@@ -25,6 +25,7 @@ const (
 	jobTakeover jobKind = iota + 1 // the winner adopts the greatest report (R6)
 	jobSync                        // a follower adopts the takeover chain of its term (R7)
 	jobCommit                      // a certificate newer than one's report (R11)
+	jobRepair                      // the own chain as it was before it was damaged (R25)
 )
 
 // plan picks the job that is due and pushes it. It is called after everything that may have changed the picture.
@@ -72,6 +73,9 @@ func (c *Chain) next() *job {
 	}
 	if c.st.Role != core.RoleLeader && c.take != nil && c.synced < c.st.Term && !c.refusing() {
 		return &job{kind: jobSync, target: *c.take, label: c.st.Term, prefer: []core.NodeID{c.st.Leader}}
+	}
+	if c.claim != nil && own.Less(*c.claim) && !(c.repairRefused && c.now.SinceMin(c.repairRefusedAt) < 2*c.opt.MinElection) {
+		return &job{kind: jobRepair, target: c.claim.Tip, label: c.claim.Synced, prefer: []core.NodeID{c.st.Leader}}
 	}
 	return nil
 }
@@ -182,6 +186,9 @@ func (c *Chain) finish(j *job, fork block.Height, path []*block.Block) bool {
 			c.event(Event{Kind: EventSynced, Ref: c.tip, CTerm: label})
 		}
 		c.certify(j.cert)
+	case jobRepair:
+		c.syncRecord(fork, path, label)
+		c.event(Event{Kind: EventSynced, Ref: c.tip, CTerm: label})
 	}
 	return true
 }
@@ -227,6 +234,9 @@ func (c *Chain) refuse(j *job, b *block.Block) bool {
 	case jobCommit:
 		// It is committed, so the fault is here. It is tried again after a while.
 		c.certRefused, c.certRefusedAt = true, c.now
+	case jobRepair:
+		// This node or another one executed it once. It is tried again after a while.
+		c.repairRefused, c.repairRefusedAt = true, c.now
 	}
 	c.job = nil
 	return false
@@ -234,7 +244,11 @@ func (c *Chain) refuse(j *job, b *block.Block) bool {
 
 // fetch asks somebody for the bodies that the job lacks. One request at a time.
 func (c *Chain) fetch(j *job) {
-	if c.fetching != 0 || c.fetchWait && c.now.SinceMin(c.fetchAt) < c.opt.MinElection/8 {
+	wait := c.opt.MinElection / 8
+	if j.kind == jobRepair {
+		wait = c.opt.MinElection // nobody waits for it, and it may last until a dead node is back
+	}
+	if c.fetching != 0 || c.fetchWait && c.now.SinceMin(c.fetchAt) < wait {
 		return
 	}
 	var from []core.NodeID

@@ -69,7 +69,7 @@ func TestReportLess(t *testing.T) {
 func TestAttachments(t *testing.T) {
 	rep := Report{Synced: 1 << 60, Tip: Ref{1<<63 + 5, block.Hash{1, 31: 2}}}
 	hb := heartbeat{take: Ref{7, block.Hash{3}}, commit: Ref{1 << 40, block.Hash{31: 4}}, tip: 1<<63 + 1}
-	if got, err := DecodeReport(encodeReport(rep)); err != nil || got != rep {
+	if got, err := DecodeReport(encodeReport(rep, true)); err != nil || got != rep {
 		t.Errorf("%v became %v (%v)", rep, got, err)
 	}
 	if got, err := decodeHeartbeat(encodeHeartbeat(hb)); err != nil || got != hb {
@@ -77,16 +77,16 @@ func TestAttachments(t *testing.T) {
 	}
 	other := func(b []byte) []byte { b[0]++; return b }
 	for name, b := range map[string][]byte{
-		"nothing": nil, "short": encodeReport(rep)[1:], "long": append(encodeReport(rep), 0), "version": other(encodeReport(rep)),
+		"nothing": nil, "short": encodeReport(rep, true)[1:], "long": append(encodeReport(rep, true), 0), "version": other(encodeReport(rep, true)),
 		"heartbeat": encodeHeartbeat(hb),
 	} {
-		if _, err := decodeReport(b); err == nil {
+		if _, _, err := decodeReport(b); err == nil {
 			t.Errorf("report, %s: accepted", name)
 		}
 	}
 	for name, b := range map[string][]byte{
 		"nothing": nil, "short": encodeHeartbeat(hb)[1:], "long": append(encodeHeartbeat(hb), 0), "version": other(encodeHeartbeat(hb)),
-		"report": encodeReport(rep),
+		"report": encodeReport(rep, true),
 	} {
 		if _, err := decodeHeartbeat(b); err == nil {
 			t.Errorf("heartbeat, %s: accepted", name)

@@ -13,7 +13,7 @@ var errAttachment = errors.New("attachment has the wrong length or version")
 
 const (
 	attachVersion = 1
-	reportLen     = 1 + 8 + 8 + 32
+	reportLen     = 1 + 8 + 8 + 32 + 1
 	heartbeatLen  = 1 + 40 + 40 + 8
 )
 
@@ -35,16 +35,20 @@ func getRef(b []byte) (r Ref) {
 	return r
 }
 
-func encodeReport(r Report) []byte {
-	b := binary.BigEndian.AppendUint64([]byte{attachVersion}, uint64(r.Synced))
-	return putRef(b, r.Tip)
+// encodeReport makes a vote's attachment. lost says that the voter lacks blocks of the chain that it reports.
+func encodeReport(r Report, lost bool) []byte {
+	b := putRef(binary.BigEndian.AppendUint64([]byte{attachVersion}, uint64(r.Synced)), r.Tip)
+	if lost {
+		return append(b, 1)
+	}
+	return append(b, 0)
 }
 
-func decodeReport(b []byte) (Report, error) {
-	if len(b) != reportLen || b[0] != attachVersion {
-		return Report{}, fmt.Errorf("report of %d bytes: %w", len(b), errAttachment)
+func decodeReport(b []byte) (r Report, lost bool, err error) {
+	if len(b) != reportLen || b[0] != attachVersion || b[reportLen-1] > 1 {
+		return Report{}, false, fmt.Errorf("report of %d bytes: %w", len(b), errAttachment)
 	}
-	return Report{core.Term(binary.BigEndian.Uint64(b[1:])), getRef(b[9:])}, nil
+	return Report{core.Term(binary.BigEndian.Uint64(b[1:])), getRef(b[9:])}, b[reportLen-1] == 1, nil
 }
 
 func encodeHeartbeat(h heartbeat) []byte {
@@ -63,4 +67,7 @@ func decodeHeartbeat(b []byte) (heartbeat, error) {
 func EncodeReport(r Report) []byte { return encodeReport(r) }
 
 // DecodeReport returns the report that a vote carries.
-func DecodeReport(b []byte) (Report, error) { return decodeReport(b) }
+func DecodeReport(b []byte) (Report, error) {
+	r, _, err := decodeReport(b)
+	return r, err
+}

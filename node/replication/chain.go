@@ -34,6 +34,10 @@ type Options struct {
 	Tip    Ref
 	Commit CommitRecord
 	Nacked core.Term
+	// Claim is what this node asserted to hold before some of it was damaged, nil when nothing is: it is above
+	// (Synced, Tip). Spare are blocks above Tip that are stored all the same.
+	Claim *Report
+	Spare []*block.Block
 	// MinElection is the cluster's election timeout, the unit of this layer's limits.
 	MinElection time.Duration
 	// MaxInflight is how many blocks may be proposed and not committed.
@@ -94,6 +98,7 @@ type Chain struct {
 	nacked core.Term // term in which this node acknowledges nothing more
 	// What of it is durable.
 	durable Report
+	claim   *Report // what votes report instead, until the durable chain is as great again (R25)
 	seq     uint64
 	writes  []inflight
 
@@ -126,13 +131,16 @@ type Chain struct {
 	// certRefused: the block of a certificate could not be reproduced at certRefusedAt.
 	certRefused   bool
 	certRefusedAt core.Instant
-	job           *job
-	fetchID       uint64
-	fetching      uint64                       // id of the outstanding fetch, 0 for none
-	fetchPeer     core.NodeID                  // who was asked
-	fetchBad      map[core.NodeID]core.Instant // peers whose last answer was of no use, and when it came
-	fetchAt       core.Instant                 // not before this, after a failure
-	fetchWait     bool
+	// The same of a lost block.
+	repairRefused   bool
+	repairRefusedAt core.Instant
+	job             *job
+	fetchID         uint64
+	fetching        uint64                       // id of the outstanding fetch, 0 for none
+	fetchPeer       core.NodeID                  // who was asked
+	fetchBad        map[core.NodeID]core.Instant // peers whose last answer was of no use, and when it came
+	fetchAt         core.Instant                 // not before this, after a failure
+	fetchWait       bool
 
 	// Leader only.
 	leading      bool // takeover done
@@ -154,12 +162,14 @@ type Chain struct {
 type ballot struct {
 	from   core.NodeID
 	report Report
+	lost   bool // the voter lacks blocks of it
 }
 
 type taking struct {
 	term    core.Term
 	unfit   map[Ref]bool // reports that cannot be reproduced here
 	short   bool         // no majority is left without those: further votes are awaited
+	doubt   bool         // nobody is known to have all blocks of the best report
 	since   core.Instant // of short
 	writing uint64       // number of the takeover's write, 0 before
 	chain   bool         // that write is durable
@@ -177,13 +187,48 @@ func New(opt Options) (*Chain, error) {
 	if opt.KeepEntries <= 0 {
 		opt.KeepEntries = keepEntries
 	}
-	return &Chain{
+	if opt.Claim != nil && !(Report{opt.Synced, opt.Tip}).Less(*opt.Claim) {
+		return nil, fmt.Errorf("the claim (%d, %v) is not above the chain (%d, %v)", opt.Claim.Synced, opt.Claim.Tip, opt.Synced, opt.Tip)
+	}
+	c := &Chain{
 		opt: opt, base: opt.Tip.Height, tip: opt.Tip, synced: opt.Synced, commit: opt.Commit.Ref, nacked: opt.Nacked,
 		durable: Report{opt.Synced, opt.Tip},
 		bodies:  map[block.Hash]*block.Block{}, executed: map[block.Hash]bool{}, failed: map[block.Hash]core.Instant{}, asked: map[block.Hash]bool{},
 		fetchBad: map[core.NodeID]core.Instant{},
 		now:      opt.Now,
-	}, nil
+	}
+	if opt.Claim != nil {
+		claim := *opt.Claim
+		c.claim = &claim
+		c.alarm("R25: blocks up to %v, acknowledged in term %d, are damaged or missing here: they are fetched from others, and this node does not campaign",
+			claim.Tip, claim.Synced)
+		for _, b := range opt.Spare {
+			c.keepBody(b)
+		}
+	}
+	return c, nil
+}
+
+// Claim returns what votes report although this node lacks some of its blocks, nil when it lacks none (R25).
+func (c *Chain) Claim() *Report {
+	if c.claim == nil {
+		return nil
+	}
+	r := *c.claim
+	return &r
+}
+
+// redeem ends the claim when the durable chain is as great: the lost blocks are back, or a later leader's chain has taken
+// their place.
+func (c *Chain) redeem() {
+	if c.claim == nil || c.durable.Less(*c.claim) {
+		return
+	}
+	if c.durable.Synced == c.claim.Synced && c.durable.Tip.Height == c.claim.Tip.Height && c.durable.Tip.Hash != c.claim.Tip.Hash {
+		c.alarm("I6: %v stands where %v was, both of term %d", c.durable.Tip, c.claim.Tip, c.claim.Synced)
+	}
+	c.claim = nil
+	c.event(Event{Kind: EventRepaired, Ref: c.durable.Tip, CTerm: c.durable.Synced})
 }
 
 // Tip returns the newest block of the own chain as queued for writing.

@@ -35,6 +35,10 @@ func (c *Chain) Clone(r Reader) *Chain {
 		j := *c.job
 		d.job = &j
 	}
+	if c.claim != nil {
+		r := *c.claim
+		d.claim = &r
+	}
 	if c.taking != nil {
 		t := *c.taking
 		t.unfit = maps.Clone(t.unfit)
@@ -74,10 +78,14 @@ func (c *Chain) Fingerprint(now core.Instant) [16]byte {
 		}
 		f.instant(w.at)
 	}
-	f.instant(c.ackAt, c.gapAt, c.nackAt, c.propAt, c.certRefusedAt, c.fetchAt, c.lastCommit)
-	f.flag(c.ackNow, c.nackDue, c.certRefused, c.fetchWait, c.leading, c.counted, c.transferring, c.take != nil, c.job != nil, c.taking != nil)
+	f.instant(c.ackAt, c.gapAt, c.nackAt, c.propAt, c.certRefusedAt, c.repairRefusedAt, c.fetchAt, c.lastCommit)
+	f.flag(c.ackNow, c.nackDue, c.certRefused, c.repairRefused, c.claim != nil, c.fetchWait, c.leading, c.counted, c.transferring, c.take != nil, c.job != nil, c.taking != nil)
 	f.num(uint64(c.leadTip), uint64(c.leadComm), uint64(c.heardTip), c.fetchID, c.fetching)
 	f.id(c.fetchPeer)
+	if c.claim != nil {
+		f.num(uint64(c.claim.Synced))
+		f.ref(c.claim.Tip)
+	}
 	f.known(c)
 	f.roles(c)
 	f.undelivered(c)
@@ -183,14 +191,14 @@ func (f *printer) roles(c *Chain) {
 	}
 	if t := c.taking; t != nil {
 		f.num(uint64(t.term), t.writing)
-		f.flag(t.chain, t.hard, t.short)
+		f.flag(t.chain, t.hard, t.short, t.doubt)
 		f.instant(t.since)
 		f.num(uint64(len(t.unfit)))
 		for _, v := range c.votes {
 			f.id(v.from)
 			f.num(uint64(v.report.Synced))
 			f.ref(v.report.Tip)
-			f.flag(t.unfit[v.report.Tip])
+			f.flag(t.unfit[v.report.Tip], v.lost)
 		}
 	}
 	f.num(uint64(len(c.sources)), uint64(len(c.peers)), uint64(len(c.nacks)))

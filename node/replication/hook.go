@@ -55,7 +55,12 @@ func (c *Chain) endLead() {
 }
 
 // Report implements core.Hook.
-func (c *Chain) Report() []byte { return encodeReport(c.durable) }
+func (c *Chain) Report() []byte {
+	if c.claim != nil {
+		return encodeReport(*c.claim, true)
+	}
+	return encodeReport(c.durable, false)
+}
 
 // Elected implements core.Hook: take the greatest report, make it the own chain, then lead (PROTOCOL R6). It is called
 // again when further votes were asked for.
@@ -70,49 +75,41 @@ func (c *Chain) Elected(now core.Instant, term core.Term, reports []core.Report)
 	}
 	c.votes = nil
 	for _, r := range reports {
-		rep, err := decodeReport(r.Attachment)
+		rep, lost, err := decodeReport(r.Attachment)
 		if err != nil {
 			// Without it the greatest report would not be that of a majority (I5).
 			c.alarm("vote of %s carries no report: %v", r.From, err)
 			c.giveUp("a vote carries no report")
 			return
 		}
-		c.votes = append(c.votes, ballot{r.From, rep})
+		c.votes = append(c.votes, ballot{r.From, rep, lost})
 	}
-	if !again || c.taking.short {
+	if !again || c.taking.short || c.taking.doubt {
 		c.choose()
 	}
 	c.plan()
 }
 
-// choose picks the greatest report of a majority that does without the chains that cannot be reproduced here. I5 asks
-// for the greatest report of some majority: all of these voted for this node in this term, and each majority of them
-// knows of every block that an earlier term committed. Without such a majority it asks the voters that are left.
+// choose picks the greatest report of a majority that does without the chains that cannot be reproduced here, and
+// without those that only voters report who lack blocks of them, if a majority is left. I5 asks for the greatest report
+// of some majority: all of these voted for this node in this term, and each majority of them knows of every block that
+// an earlier term committed. Without such a majority it asks the voters that are left; meanwhile the blocks that a voter
+// lacks may be found with somebody else (R25).
 func (c *Chain) choose() {
 	t := c.taking
-	c.best, c.sources = Report{}, nil
-	fit := 0
-	for _, v := range c.votes {
-		if t.unfit[v.report.Tip] {
-			continue
-		}
-		better := c.best.Less(v.report)
-		if c.broken(FaultBestByHeight) {
-			better = c.best.Tip.Height < v.report.Tip.Height
-		}
-		switch {
-		case fit == 0 || better:
-			c.best, c.sources = v.report, []core.NodeID{v.from}
-		case v.report == c.best:
-			c.sources = append(c.sources, v.from)
-		case v.report.Synced == c.best.Synced && v.report.Tip.Height == c.best.Tip.Height:
-			c.alarm("I5: %s reports %v where another voter reports %v", v.from, v.report.Tip, c.best.Tip)
-		}
-		fit++
+	left := map[Ref]bool{}
+	fit, held := c.greatest(left)
+	for !held && fit > 0 && c.without(left, c.best.Tip) >= c.st.Cfg.Majority() {
+		left[c.best.Tip] = true
+		fit, held = c.greatest(left)
 	}
+	t.doubt = !held && fit > 0
 	switch {
 	case fit >= c.st.Cfg.Majority():
 		t.short = false
+		if t.doubt && len(c.votes) < len(c.st.Cfg.Voters()) {
+			c.cmd(core.CmdMoreVotes, t.term)
+		}
 	case len(c.votes) < len(c.st.Cfg.Voters()):
 		if !t.short {
 			t.short, t.since = true, c.now
@@ -121,6 +118,43 @@ func (c *Chain) choose() {
 	default:
 		c.giveUp(unfitChain)
 	}
+}
+
+// greatest sets the best report of those that are fit and not left out, and who has its blocks. It returns how many such
+// votes there are, and whether any of those that report the best has all of its blocks.
+func (c *Chain) greatest(left map[Ref]bool) (fit int, held bool) {
+	c.best, c.sources = Report{}, nil
+	for _, v := range c.votes {
+		if c.taking.unfit[v.report.Tip] || left[v.report.Tip] {
+			continue
+		}
+		better := c.best.Less(v.report)
+		if c.broken(FaultBestByHeight) {
+			better = c.best.Tip.Height < v.report.Tip.Height
+		}
+		switch {
+		case fit == 0 || better:
+			c.best, c.sources, held = v.report, nil, false
+		case v.report != c.best && v.report.Synced == c.best.Synced && v.report.Tip.Height == c.best.Tip.Height:
+			c.alarm("I5: %s reports %v where another voter reports %v", v.from, v.report.Tip, c.best.Tip)
+		}
+		if v.report == c.best && !v.lost {
+			c.sources, held = append(c.sources, v.from), true
+		}
+		fit++
+	}
+	return fit, held
+}
+
+// without counts the votes that are left without one more report.
+func (c *Chain) without(left map[Ref]bool, tip Ref) int {
+	n := 0
+	for _, v := range c.votes {
+		if r := v.report.Tip; !c.taking.unfit[r] && !left[r] && r != tip {
+			n++
+		}
+	}
+	return n
 }
 
 const unfitChain = "a block of the best chain cannot be reproduced here"
@@ -220,7 +254,7 @@ func (c *Chain) Tick(now core.Instant) {
 	if t := c.taking; t != nil && t.short && now.SinceMax(t.since) > c.opt.MinElection {
 		c.giveUp(unfitChain)
 	}
-	if c.job != nil || len(c.certs) > 0 {
+	if c.job != nil || len(c.certs) > 0 || c.claim != nil {
 		c.plan()
 	}
 }
@@ -232,6 +266,9 @@ func (c *Chain) CampaignDelay() time.Duration {
 	}
 	return 0
 }
+
+// MayLead implements core.Hook: what cannot be repaired cannot win (PROTOCOL R25).
+func (c *Chain) MayLead() bool { return c.claim == nil }
 
 // Transferring implements core.Hook.
 func (c *Chain) Transferring(now core.Instant, on bool) {
@@ -274,6 +311,7 @@ func (c *Chain) Durable(now core.Instant, seq uint64) {
 		w := c.writes[0]
 		c.writes = c.writes[1:]
 		c.durable = w.report
+		c.redeem()
 		if w.nack != nil {
 			c.nackRef, c.nackDue = *w.nack, true
 		}

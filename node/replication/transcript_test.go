@@ -146,6 +146,12 @@ func (w *world) act(n *tnode, args []string) {
 	case "crash":
 		w.say("%s is down, %d writes are lost", n.id, len(n.queue))
 		n.el, n.ch, n.queue = nil, nil, nil
+	case "rot":
+		h, err := strconv.Atoi(arg)
+		if err != nil || n.el != nil || h <= int(n.commit.Ref.Height) || h >= len(n.chain) {
+			w.fatal(args, "a node that is down, and a block above its commit")
+		}
+		n.rot(h)
 	case "restart":
 		n.start()
 		n.step(func(core.Instant) {})
@@ -158,6 +164,15 @@ func (w *world) act(n *tnode, args []string) {
 	default:
 		w.fatal(args, "unknown command")
 	}
+}
+
+// rot makes the block at h unreadable: the chain ends below it, the mark stands, what is above is not lost.
+func (n *tnode) rot(h int) {
+	n.claim = &replication.Report{Synced: n.synced, Tip: n.tip()}
+	for _, s := range n.chain[h+1:] {
+		n.spare = append(n.spare, s.blk)
+	}
+	n.chain = n.chain[:h:h]
 }
 
 func (w *world) propose(n *tnode) {
@@ -298,6 +313,9 @@ func (w *world) print(n *tnode, what string) {
 	extra := ""
 	if s.Taking {
 		extra = ", taking over"
+	}
+	if r := n.ch.Claim(); r != nil {
+		extra += fmt.Sprintf(", vouches for %s synced %d", w.name(r.Tip.Hash), r.Synced)
 	}
 	if take, ok := n.ch.Take(); ok {
 		extra += ", takeover at " + w.name(take.Hash)

@@ -126,13 +126,14 @@ const (
 	EventNacked                         // this node refused Ref
 	EventAlarm                          // an operator must look; Detail
 	EventTip                            // the leader's executable tip changed: build on Ref
+	EventRepaired                       // what was lost of the own chain is back or superseded; CTerm is the term it is synced to
 )
 
 // String returns the event's name in logs.
 func (k EventKind) String() string {
 	names := [...]string{
 		EventCommitted: "committed", EventAppended: "appended", EventCut: "cut", EventSynced: "synced",
-		EventTakeover: "takeover", EventNacked: "nacked", EventAlarm: "alarm", EventTip: "tip",
+		EventTakeover: "takeover", EventNacked: "nacked", EventAlarm: "alarm", EventTip: "tip", EventRepaired: "repaired",
 	}
 	if k > 0 && int(k) < len(names) {
 		return names[k]

@@ -49,6 +49,8 @@ type tnode struct {
 	nacked core.Term
 	commit replication.CommitRecord
 	boots  uint64
+	claim  *replication.Report // what the disk held before some of it rotted
+	spare  []*block.Block
 
 	el      *core.Core
 	ch      *replication.Chain
@@ -149,6 +151,7 @@ func (n *tnode) start() {
 	var err error
 	n.ch, err = replication.New(replication.Options{
 		ID: n.id, Inc: n.hs.Inc, Reader: n, Synced: n.synced, Tip: n.tip(), Commit: n.commit, Nacked: n.nacked,
+		Claim: n.claim, Spare: n.spare,
 		MinElection: core.DefaultTiming(1).MinElection, MaxInflight: n.window, KeepEntries: n.keep, Now: w.instant(),
 	})
 	if err != nil {
@@ -252,6 +255,8 @@ func (n *tnode) chainEvent(e replication.Event) {
 	switch e.Kind {
 	case replication.EventCommitted:
 		w.say("%s: %s is committed by term %d", n.id, w.name(e.Ref.Hash), e.CTerm)
+	case replication.EventRepaired:
+		w.say("%s has all that it vouches for: %s, synced %d", n.id, w.name(e.Ref.Hash), e.CTerm)
 	case replication.EventAlarm:
 		w.say("%s ALARM %s", n.id, w.words(e.Detail))
 	case replication.EventTip:
@@ -334,6 +339,9 @@ func (n *tnode) apply(r record) {
 	}
 	if r.w.Nacked != nil {
 		n.nacked = *r.w.Nacked
+	}
+	if n.claim != nil && !(replication.Report{Synced: n.synced, Tip: n.tip()}).Less(*n.claim) {
+		n.claim, n.spare = nil, nil
 	}
 	if c := r.w.Commit; c != nil {
 		n.commit = *c

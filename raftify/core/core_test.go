@@ -146,7 +146,10 @@ func TestOwnVoteOfAnOlderTermIsNotTakenForTheNewOne(t *testing.T) {
 }
 
 // reportHook counts how often the report is read. It never takes over.
-type reportHook struct{ reports *int }
+type reportHook struct {
+	reports *int
+	unfit   bool
+}
 
 func (h *reportHook) Observe(core.Instant, core.Status)                            {}
 func (h *reportHook) Elected(core.Instant, core.Term, []core.Report)               {}
@@ -155,6 +158,7 @@ func (h *reportHook) HeartbeatAttachment() []byte                               
 func (h *reportHook) LeaderHeartbeat(core.Instant, core.NodeID, core.Term, []byte) {}
 func (h *reportHook) Tick(core.Instant)                                            {}
 func (h *reportHook) CampaignDelay() time.Duration                                 { return 0 }
+func (h *reportHook) MayLead() bool                                                { return !h.unfit }
 func (h *reportHook) Transferring(core.Instant, bool)                              {}
 func (h *reportHook) TransferReady(core.NodeID) bool                               { return true }
 func (h *reportHook) MayReconfigure() bool                                         { return true }

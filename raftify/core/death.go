@@ -139,7 +139,7 @@ func (c *Core) Suspect(now Instant, id NodeID) {
 		c.free = true
 		c.event(Event{Kind: EventSuspected, Peer: id})
 		c.forsake(now, id, true)
-	} else if c.selfVoter() && c.stayOut.expired(now) && c.fitness == Fit {
+	} else if c.selfVoter() && c.stayOut.expired(now) && c.fitness == Fit && c.mayStand() {
 		c.event(Event{Kind: EventSuspected, Peer: id})
 		c.preCampaign(now)
 	}

@@ -71,9 +71,11 @@ func (c *Core) fitnessDelay() time.Duration {
 	return c.tm.MinElection
 }
 
-// mayStand is false for a node that is unable. Before the first term it stands all the same: the others learn of the first
-// configuration from its maker's pre-vote.
-func (c *Core) mayStand() bool { return c.fitness != Unable || c.hs.Term == 0 }
+// mayStand is false for a node that is unable, or whose application could not finish a takeover. Before the first term an
+// unable one stands all the same: the others learn of the first configuration from its maker's pre-vote.
+func (c *Core) mayStand() bool {
+	return (c.fitness != Unable || c.hs.Term == 0) && c.hook.MayLead()
+}
 
 // passOn hands over to a fit voter that answers, if this leader is not fit itself.
 func (c *Core) passOn(now Instant) {

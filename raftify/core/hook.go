@@ -31,6 +31,9 @@ type Hook interface {
 	Tick(now Instant)
 	// CampaignDelay is added to the election timeout: positive when this node is behind (PROTOCOL R4).
 	CampaignDelay() time.Duration
+	// MayLead reports whether this node could finish a takeover at all (PROTOCOL R25). While it says no, the node votes and
+	// does not campaign, not even at a leader's wish.
+	MayLead() bool
 	// Transferring tells that a handover began (stop proposing) or was given up (go on). One that ends with the
 	// leadership is told by Observe alone.
 	Transferring(now Instant, on bool)
@@ -87,6 +90,7 @@ func (h *nopHook) Observe(Instant, Status)      {}
 func (h *nopHook) Report() []byte               { return nil }
 func (h *nopHook) Tick(Instant)                 {}
 func (h *nopHook) CampaignDelay() time.Duration { return 0 }
+func (h *nopHook) MayLead() bool                { return true }
 func (h *nopHook) Transferring(Instant, bool)   {}
 func (h *nopHook) TransferReady(NodeID) bool    { return true }
 func (h *nopHook) MayReconfigure() bool         { return true }

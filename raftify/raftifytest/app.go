@@ -30,6 +30,7 @@ func (a *app) Observe(core.Instant, core.Status)    {}
 func (a *app) Report() []byte                       { return []byte("report") }
 func (a *app) Tick(core.Instant)                    {}
 func (a *app) CampaignDelay() time.Duration         { return 0 }
+func (a *app) MayLead() bool                        { return true }
 func (a *app) TransferReady(core.NodeID) bool       { return a.ready }
 func (a *app) MayReconfigure() bool                 { return true }
 func (a *app) Level(core.NodeID) bool               { return true }

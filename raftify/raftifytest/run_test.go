@@ -124,6 +124,7 @@ func (a *stuckApp) HeartbeatAttachment() []byte                                 
 func (a *stuckApp) LeaderHeartbeat(core.Instant, core.NodeID, core.Term, []byte) {}
 func (a *stuckApp) Tick(core.Instant)                                            {}
 func (a *stuckApp) CampaignDelay() time.Duration                                 { return 0 }
+func (a *stuckApp) MayLead() bool                                                { return true }
 func (a *stuckApp) Transferring(core.Instant, bool)                              {}
 func (a *stuckApp) TransferReady(core.NodeID) bool                               { return true }
 func (a *stuckApp) MayReconfigure() bool                                         { return true }
