@@ -64,7 +64,7 @@ func decodeHeartbeat(b []byte) (heartbeat, error) {
 }
 
 // EncodeReport returns r as a vote carries it.
-func EncodeReport(r Report) []byte { return encodeReport(r) }
+func EncodeReport(r Report) []byte { return encodeReport(r, false) }
 
 // DecodeReport returns the report that a vote carries.
 func DecodeReport(b []byte) (Report, error) {
