@@ -26,6 +26,11 @@ var ErrNotEmpty = errors.New("folder is not empty")
 // portsPerNode is how far the ports of two nodes on one address lie apart.
 const portsPerNode = 10
 
+const (
+	genesisName = "genesis.json"
+	serviceDir  = "/var/lib/baton" // StateDirectory of scripts/systemd
+)
+
 // InitOptions says what cluster [Init] lays out.
 type InitOptions struct {
 	// Out is the folder to write; it is made, and must be empty if it is there.
@@ -36,6 +41,9 @@ type InitOptions struct {
 	ChainID string
 	// Hosts is one address or host name a node; empty means that all are on 127.0.0.1.
 	Hosts []string
+	// Systemd lays the nodes' folders out for the units of the package: nodeI is what belongs into /etc/baton of its host,
+	// or into /etc/baton/nodeI without Hosts, with a genesis.json of its own and all data under /var/lib/baton.
+	Systemd bool
 	// BasePort is the first port; 0 means 7000.
 	BasePort int
 	// Fund is the first native balance of public keys in hex, as decimal amounts.
@@ -179,12 +187,15 @@ func (l *layout) write() (*InitResult, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := writeJSON(filepath.Join(l.Out, "genesis.json"), genesis); err != nil {
+	if err := writeJSON(filepath.Join(l.Out, genesisName), genesis); err != nil {
 		return nil, err
 	}
 	res := &InitResult{Dir: l.Out, ChainID: l.ChainID}
 	for i := range l.Nodes {
 		path, err := l.writeNode(i)
+		if err == nil && l.Systemd {
+			err = writeJSON(filepath.Join(l.Out, nodeName(i), genesisName), genesis)
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -256,6 +267,13 @@ func (l *layout) writeNode(i int) (string, error) {
 	cfg.Raftify.PeerList = l.peerList
 	cfg.Peer.Listen, cfg.Peer.Peers = l.addr(i, 1), l.peers
 	cfg.API.Listen = l.addr(i, 2)
+	if l.Systemd {
+		state := serviceDir
+		if len(l.Hosts) == 0 {
+			state = filepath.Join(serviceDir, nodeName(i))
+		}
+		cfg.GenesisFile, cfg.StateDir, cfg.DataDir = genesisName, state, filepath.Join(state, "data")
+	}
 	if err := cfg.Validate(); err != nil {
 		return "", err
 	}

@@ -177,3 +177,40 @@ func TestParseKofN(t *testing.T) {
 		}
 	}
 }
+
+// A folder for the packaged units is complete in itself: it is copied to /etc/baton of its host.
+func TestInitSystemd(t *testing.T) {
+	for name, c := range map[string]struct {
+		hosts []string
+		state string
+	}{
+		"one a host":         {[]string{"10.0.0.1", "10.0.0.2", "10.0.0.3"}, "/var/lib/baton"},
+		"all on one machine": {nil, "/var/lib/baton/node2"},
+	} {
+		out := filepath.Join(t.TempDir(), "cluster")
+		res, err := Init(InitOptions{Out: out, Nodes: 3, Hosts: c.hosts, Systemd: true})
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		moved := filepath.Join(t.TempDir(), "etc")
+		if err := os.CopyFS(moved, os.DirFS(filepath.Dir(res.Configs[1]))); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.RemoveAll(out); err != nil {
+			t.Fatal(err)
+		}
+		for _, key := range []string{"node.json", "processor.json", "gossip.key"} { // CopyFS forgets modes
+			if err := os.Chmod(filepath.Join(moved, "keys", key), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		n, err := Open(filepath.Join(moved, "config.json"))
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		if p := n.Config.Paths(); p.StateDir != c.state || p.DataDir != filepath.Join(c.state, "data") || p.Genesis != filepath.Join(moved, "genesis.json") {
+			t.Errorf("%s: paths %+v", name, p)
+		}
+	}
+}

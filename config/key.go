@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
 )
 
@@ -93,6 +94,15 @@ func WriteKey(path string, key ed25519.PrivateKey) error {
 	return writeNew(path, EncodeKey(key), 0o600)
 }
 
+// forbidden is the permission bits that the file of a secret must not have. systemd gives a service its credentials by
+// an access control list, whose mask shows as the bit of the group, in a folder that nobody else can enter.
+func forbidden(path string) os.FileMode {
+	if dir := os.Getenv("CREDENTIALS_DIRECTORY"); dir != "" && filepath.Dir(path) == filepath.Clean(dir) {
+		return 0o037
+	}
+	return 0o077
+}
+
 // readSecret reads a small file that only its owner may read.
 func readSecret(path string) ([]byte, error) {
 	f, err := os.Open(path)
@@ -107,7 +117,7 @@ func readSecret(path string) ([]byte, error) {
 	if !info.Mode().IsRegular() {
 		return nil, fmt.Errorf("key file %s: not a regular file", path)
 	}
-	if mode := info.Mode().Perm(); mode&0o077 != 0 {
+	if mode := info.Mode().Perm(); mode&forbidden(path) != 0 {
 		return nil, fmt.Errorf("%w: %s has mode %04o; run chmod 600 %s", ErrKeyReadable, path, mode, path)
 	}
 	return readAll(f, path, maxKeyBytes)

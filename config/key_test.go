@@ -3,6 +3,7 @@ package config
 import (
 	"bytes"
 	"crypto/ed25519"
+	"crypto/rand"
 	"errors"
 	"os"
 	"path/filepath"
@@ -107,6 +108,40 @@ func TestGossipKey(t *testing.T) {
 		}
 		if want != "" && (err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), "raftify.encrypt")) {
 			t.Errorf("%q: %v, want %q", encrypt, err, want)
+		}
+	}
+}
+
+// systemd shows the access control list of a credential as a bit of the group; anywhere else that bit is a mistake.
+func TestLoadKeyFromCredentials(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "node.json")
+	key, err := newKey(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := WriteKey(path, key); err != nil {
+		t.Fatal(err)
+	}
+	load := func(mode os.FileMode, credentials string) error {
+		t.Helper()
+		t.Setenv("CREDENTIALS_DIRECTORY", credentials)
+		if err := os.Chmod(path, mode); err != nil {
+			t.Fatal(err)
+		}
+		_, err := LoadKey(path)
+		return err
+	}
+	if err := load(0o440, dir+"/"); err != nil {
+		t.Errorf("a credential: %v", err)
+	}
+	for name, err := range map[string]error{
+		"credential that others may read": load(0o444, dir),
+		"no credential":                   load(0o440, ""),
+		"credentials elsewhere":           load(0o440, filepath.Dir(dir)),
+	} {
+		if !errors.Is(err, ErrKeyReadable) {
+			t.Errorf("%s: %v", name, err)
 		}
 	}
 }

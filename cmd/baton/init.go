@@ -68,6 +68,7 @@ func newInitCmd() *cobra.Command {
 	f.StringSliceVar(&opts.Hosts, "hosts", nil, "one address or host name a node: a,b,c")
 	f.IntVar(&opts.BasePort, "base-port", 7000, "first port")
 	f.StringArrayVar(&fund, "fund", nil, "PUBKEYHEX=AMOUNT: first native balance of an account; may be repeated")
+	f.BoolVar(&opts.Systemd, "systemd", false, "lay nodeI out for the packaged units: it goes to /etc/baton of its host, or /etc/baton/nodeI without --hosts")
 	f.StringVar(&listeners, "listeners", "", "K/N: make N listener keys of which K are a quorum")
 	f.StringVar(&approvers, "approvers", "", "K/N: make N approver keys of which K are a quorum")
 	addJSON(cmd, &asJSON)
