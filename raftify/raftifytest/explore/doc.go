@@ -59,6 +59,8 @@
 //
 // A violation needs no more than the bounds to show, or is not found: few nodes, two or three terms. Result.Complete
 // tells whether everything within the bounds was reached; a run that was cut shows only what it reached, and its report
-// says so. Timed runs move all clocks in quanta and at fixed rates. The automatic part of membership (joins, promotion,
+// says so. Timed runs move all clocks in quanta and at fixed rates, lose every refusal and bare Term, and do not go on where
+// no two leases can meet any more. Configs are small and complete; those of Deep are not known to be, and a replaced disk
+// is among them. The automatic part of membership (joins, promotion,
 // R16, R17) and death notices are not explored; random runs of raftifytest have them. Liveness is not explored at all.
 package explore
