@@ -30,6 +30,9 @@ func (h *BasicHook) Tick(core.Instant) {}
 // CampaignDelay is none.
 func (h *BasicHook) CampaignDelay() time.Duration { return 0 }
 
+// MayLead says yes.
+func (h *BasicHook) MayLead() bool { return true }
+
 // Transferring does nothing.
 func (h *BasicHook) Transferring(core.Instant, bool) {}
 
