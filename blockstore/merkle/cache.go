@@ -7,30 +7,32 @@ const defaultCacheBytes = 64 << 20
 
 const cacheShards = 16
 
-// cache keeps decoded stored nodes by id, bounded in bytes. It is sharded by id, so that concurrent
-// readers seldom meet, and evicts by second chance.
+// cache keeps decoded stored nodes by id, bounded in bytes. It is sharded by id, so that concurrent readers seldom meet,
+// and the node that was not used for the longest time goes first: a checkpoint gives most nodes near the root new ids, and
+// the old ones must make room.
 type cache struct{ shards [cacheShards]cacheShard }
 
 type cacheShard struct {
 	mu      sync.Mutex
 	entries map[NodeID]*cacheEntry
-	clock   []*cacheEntry // ring of all entries
-	hand    int
+	ring    cacheEntry // next is the newest entry, prev the oldest
 	bytes   int64
 	limit   int64
 }
 
 type cacheEntry struct {
-	id   NodeID
-	node *node
-	used bool
+	id         NodeID
+	node       *node
+	prev, next *cacheEntry
 }
 
 func newCache(limitBytes int64) *cache {
 	c := &cache{}
 	for i := range c.shards {
-		c.shards[i].entries = make(map[NodeID]*cacheEntry)
-		c.shards[i].limit = limitBytes / cacheShards
+		s := &c.shards[i]
+		s.entries = make(map[NodeID]*cacheEntry)
+		s.limit = limitBytes / cacheShards
+		s.ring.prev, s.ring.next = &s.ring, &s.ring
 	}
 	return c
 }
@@ -43,7 +45,8 @@ func (c *cache) get(id NodeID) *node {
 	if e == nil {
 		return nil
 	}
-	e.used = true
+	e.unlink()
+	s.link(e)
 	return e.node
 }
 
@@ -56,33 +59,22 @@ func (c *cache) put(id NodeID, n *node) {
 	if s.entries[id] != nil || cost > s.limit {
 		return
 	}
-	for s.bytes+cost > s.limit {
-		s.evict()
+	for s.bytes+cost > s.limit { // so there is an entry
+		old := s.ring.prev
+		old.unlink()
+		delete(s.entries, old.id)
+		s.bytes -= old.node.cost()
 	}
 	e := &cacheEntry{id: id, node: n}
 	s.entries[id] = e
-	s.clock = append(s.clock, e)
+	s.link(e)
 	s.bytes += cost
 }
 
-// evict drops the first entry from the hand on that was not used since the hand last passed. There is one: bytes > 0.
-func (s *cacheShard) evict() {
-	for {
-		if s.hand >= len(s.clock) {
-			s.hand = 0
-		}
-		e := s.clock[s.hand]
-		if e.used {
-			e.used = false
-			s.hand++
-			continue
-		}
-		last := len(s.clock) - 1
-		s.clock[s.hand] = s.clock[last]
-		s.clock[last] = nil
-		s.clock = s.clock[:last]
-		delete(s.entries, e.id)
-		s.bytes -= e.node.cost()
-		return
-	}
+// link makes e the newest entry.
+func (s *cacheShard) link(e *cacheEntry) {
+	e.prev, e.next = &s.ring, s.ring.next
+	e.prev.next, e.next.prev = e, e
 }
+
+func (e *cacheEntry) unlink() { e.prev.next, e.next.prev = e.next, e.prev }

@@ -402,9 +402,48 @@ func TestCacheIsBounded(t *testing.T) {
 		for _, e := range s.entries {
 			bytes += e.node.cost()
 		}
-		if bytes != s.bytes || bytes > s.limit || len(s.clock) != len(s.entries) {
+		linked := 0
+		for e := s.ring.next; e != &s.ring; e = e.next {
+			if e.next.prev != e || s.entries[e.id] != e {
+				t.Fatalf("shard %d: the ring is broken at %d", i, e.id)
+			}
+			linked++
+		}
+		if bytes != s.bytes || bytes > s.limit || linked != len(s.entries) || linked == 0 {
 			t.Fatalf("shard %d holds %d bytes, counts %d of %d, %d in the ring, %d in the map",
-				i, bytes, s.bytes, s.limit, len(s.clock), len(s.entries))
+				i, bytes, s.bytes, s.limit, linked, len(s.entries))
+		}
+	}
+}
+
+// What is in use stays, what is not goes first, however often it was used before.
+func TestCacheDropsWhatIsNotUsed(t *testing.T) {
+	cost := (&node{}).cost()
+	c := newCache(cacheShards * 10 * cost)
+	shard := func(i int) NodeID { return NodeID(i * cacheShards) } // all in one
+	for i := range 10 {
+		c.put(shard(i), &node{})
+	}
+	for range 3 {
+		for i := range 10 {
+			c.get(shard(i))
+		}
+	}
+	c.get(shard(0))
+	for i := 10; i < 20; i++ { // as after a checkpoint: others take their place
+		c.put(shard(i), &node{})
+		if c.get(shard(0)) == nil {
+			t.Fatalf("what is used all the time is gone after %d others", i-9)
+		}
+	}
+	for i := 1; i < 11; i++ {
+		if c.get(shard(i)) != nil {
+			t.Errorf("%d is still there", i)
+		}
+	}
+	for i := 11; i < 20; i++ {
+		if c.get(shard(i)) == nil {
+			t.Errorf("%d is gone", i)
 		}
 	}
 }
