@@ -346,17 +346,18 @@ func (n *node) mend() {
 
 // wrongBlocks reports whether a chain holds a block with a wrong state root: the other voters can live only
 // with a majority that does not need this node (R13).
-func (s *sim) wrongBlocks() bool {
-	for _, n := range s.nodes {
-		for _, b := range n.disk.im.blocks {
-			if !s.led.valid[b.hash] {
-				return true
-			}
+func (s *sim) wrongBlocks() bool { return slices.ContainsFunc(s.nodes, s.wrongBlock) }
+
+// wrongBlock reports whether a node's chain holds a block with a wrong state root.
+func (s *sim) wrongBlock(n *node) bool {
+	for _, b := range n.disk.im.blocks {
+		if !s.led.valid[b.hash] {
+			return true
 		}
-		for _, r := range n.disk.queue {
-			if r.w != nil && slices.ContainsFunc(r.w.Append, func(b *block.Block) bool { return !s.led.valid[b.Hash()] }) {
-				return true
-			}
+	}
+	for _, r := range n.disk.queue {
+		if r.w != nil && slices.ContainsFunc(r.w.Append, func(b *block.Block) bool { return !s.led.valid[b.Hash()] }) {
+			return true
 		}
 	}
 	return false

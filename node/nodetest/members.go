@@ -3,6 +3,7 @@ package nodetest
 import (
 	"encoding/binary"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"github.com/baton-ha/baton/blockstore/block"
@@ -68,6 +69,28 @@ func (s *sim) mayWipe(n *node) bool {
 		}
 	}
 	return true
+}
+
+// twoFaults reports whether there is no way on: each majority of the newest configuration has a voter whose disk was
+// lost, or one that holds a wrong block which the greatest chain of all that could vote does not cut. R13 forbids to drop
+// a block that a lost disk may have acknowledged, and R14 to let anybody go without a majority. Three voters stand one
+// such fault, five stand two.
+func (s *sim) twoFaults() bool {
+	cfg := s.newest()
+	live := s.living(cfg, "")
+	var best replication.Report
+	for _, n := range live {
+		if r := n.report(); !s.wrongBlock(n) && best.Less(r) {
+			best = r
+		}
+	}
+	fit := slices.DeleteFunc(live, func(n *node) bool { return s.wrongBlock(n) && !n.report().Less(best) })
+	return len(fit) < cfg.Majority()
+}
+
+// report is what a node's disk would let it say in a vote.
+func (n *node) report() replication.Report {
+	return replication.Report{Synced: n.disk.im.synced, Tip: n.disk.im.tip()}
 }
 
 // changeMembers has the leader try one change.

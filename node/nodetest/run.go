@@ -113,9 +113,8 @@ func (s *sim) recover() time.Duration {
 		return took
 	}
 	if s.decided() == height && s.set.members != nil {
-		if s.wrongBlocks() {
-			// A wrong block on one disk and another disk lost: two faults at a time, and R13 forbids to drop the block.
-			s.count.hit("wrong block inherited and no way out")
+		if s.twoFaults() {
+			s.count.hit("wrong block on one disk and another disk lost")
 			return took
 		}
 		return -1
