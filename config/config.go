@@ -78,7 +78,7 @@ type Raftify struct {
 	AdvertiseAddr string `json:"advertise_addr"`
 	// PeerList is every node's gossip address with its port, this node's included, in the order of Peer.Peers.
 	PeerList []string `json:"peer_list"`
-	// KickAfter is how long a voter must be silent before it may be demoted.
+	// KickAfter is how long a voter must be silent before it may be demoted; "0" or "off" means never.
 	KickAfter Duration `json:"kick_after"`
 }
 
@@ -192,9 +192,9 @@ func (d Duration) MarshalText() ([]byte, error) {
 	return []byte(text), nil
 }
 
-// UnmarshalText reads what [time.ParseDuration] reads, and the empty text as zero.
+// UnmarshalText reads what [time.ParseDuration] reads, and "off" and the empty text as zero.
 func (d *Duration) UnmarshalText(text []byte) error {
-	if len(text) == 0 {
+	if len(text) == 0 || string(text) == "off" {
 		*d = 0
 		return nil
 	}

@@ -175,7 +175,6 @@ func TestParseRefuses(t *testing.T) {
 		{"raftify.peer_list", []any{list[0], list[2], list[1]}, ""},
 		{"raftify.kick_after", 600, "raftify.kick_after: want a duration in quotes"},
 		{"raftify.kick_after", "600", "raftify.kick_after: \"600\" is not a duration"},
-		{"raftify.kick_after", "0s", "raftify.kick_after is 0s"},
 		{"raftify.kick_after", "-1s", "raftify.kick_after is -1s"},
 		{"raftify.kick_after", "9000h", "raftify.kick_after is 9000h"},
 		{"peer.listen", "127.0.0.1", "peer.listen is"},
@@ -376,6 +375,15 @@ func TestLoadNamesTheFile(t *testing.T) {
 	}
 	if _, err := Load(path); !errors.Is(err, ErrTooLarge) || !strings.Contains(err.Error(), path) {
 		t.Errorf("huge file: %v", err)
+	}
+}
+
+func TestKickAfterOff(t *testing.T) {
+	for _, text := range []string{"0", "0s", "off"} {
+		cfg, err := Parse(edited(t, validJSON(t), "raftify.kick_after", text), "/etc/baton", nil)
+		if err != nil || cfg.Raftify.KickAfter != 0 {
+			t.Errorf("%q: %v, %v", text, cfg, err)
+		}
 	}
 }
 

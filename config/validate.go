@@ -141,8 +141,8 @@ func (c *Config) validateRaftify(p *problems) {
 		p.add("raftify.bind_addr", r.BindAddr, "an address or host name without a port")
 	}
 	p.inRange("raftify.bind_port", r.BindPort, 1, 65535)
-	if r.KickAfter <= 0 || r.KickAfter.Std() > maxKickAfter {
-		p.add("raftify.kick_after", r.KickAfter.Std(), "more than 0s and at most %v", maxKickAfter)
+	if r.KickAfter < 0 || r.KickAfter.Std() > maxKickAfter {
+		p.add("raftify.kick_after", r.KickAfter.Std(), "0 (off) or at most %v", maxKickAfter)
 	}
 	c.validatePeerList(p)
 }

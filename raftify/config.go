@@ -34,8 +34,9 @@ type Config struct {
 	// the bind address.
 	AdvertiseAddr string
 	PeerList      []string // gossip addresses, host:port, this node included
-	// Peers are the ids and gossip addresses of the nodes that the operator knows, this one included. An address here
-	// is believed before the one in the cluster's own configuration, so that a node can be moved. Empty: this node alone.
+	// Peers are the ids and gossip addresses of the nodes that the operator knows, this one included. Where an address
+	// differs from the one in the cluster's own configuration both are tried. A node whose own address is another one
+	// than the cluster's configuration says has the leader change that. Empty: this node alone.
 	Peers    []core.Peer
 	MaxNodes int // most nodes that the operator means to run: automatic promotion ends at so many voters
 	Expect   int // members of the first configuration: more than half of Peers
@@ -46,7 +47,7 @@ type Config struct {
 	Performance int // 1 is the fastest; see TimingOf
 	// Timing, when not nil, replaces what follows from Performance. It must be the same on all nodes.
 	Timing         *core.Timing
-	KickAfter      time.Duration // silence after which an automatic demotion may be considered (PROTOCOL R16)
+	KickAfter      time.Duration // silence after which an automatic demotion may be considered (PROTOCOL R16); 0: never
 	NeverBootstrap bool          // this node was in a cluster once and must only ever join one (PROTOCOL R26)
 	LogLevel       string        // DEBUG, INFO, WARN or ERROR: the least that raftify and its gossip log
 }
@@ -118,8 +119,8 @@ func (c *Config) Validate() error {
 	if err := c.Timings().Validate(); err != nil {
 		add("timing: %w", err)
 	}
-	if c.KickAfter <= 0 {
-		add("kick_after is %v: must be positive", c.KickAfter)
+	if c.KickAfter < 0 {
+		add("kick_after is %v: must not be negative; 0 switches automatic demotion off", c.KickAfter)
 	}
 	if _, err := parseLevel(c.LogLevel); err != nil {
 		errs = append(errs, err)

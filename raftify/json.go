@@ -48,7 +48,7 @@ func LoadConfig(path string) (Config, error) {
 //	log_level       DEBUG, INFO, WARN or ERROR
 //	bind_addr, bind_port, advertise_addr
 //	peer_list       the gossip addresses of all nodes, this one included, each as ID@HOST:PORT or all as HOST:PORT
-//	kick_after      a duration such as "10m"
+//	kick_after      a duration such as "10m"; "0" or "off" is never
 //
 // Where peer_list has no ids, an address is also the id of its node in the cluster, and id is then only a name for people:
 // Config.ID is this node's address in the list.
@@ -139,6 +139,9 @@ func (p *parser) key(key string, raw json.RawMessage) {
 	case "kick_after":
 		text := ""
 		if decode(p, key, `a duration such as "10m"`, raw, &text) {
+			if text == "off" {
+				text = "0"
+			}
 			d, err := time.ParseDuration(text)
 			if err != nil {
 				p.fail(fmt.Errorf("kick_after is %q: must be a duration such as \"10m\"", text))

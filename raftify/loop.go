@@ -1,6 +1,7 @@
 package raftify
 
 import (
+	"cmp"
 	"fmt"
 	"time"
 
@@ -191,27 +192,32 @@ func (n *Node) fail(err error) {
 // of the failure first (PROTOCOL R24). Safe for concurrent use; the first error is the one that Fatal gets.
 func (n *Node) Fail(err error) { n.fail(err) }
 
-// send gives messages to the transport, at the address that the operator configured or else the cluster's own.
+// send gives messages to the transport. A node that said where it is gets them there. Otherwise the address that the
+// operator configured and that of the cluster's configuration are both good, and where they differ both get the message:
+// either the node has moved, or the whole cluster has, and whoever gets a message for another node drops it.
 func (n *Node) send(ms []core.Message) {
 	if len(ms) == 0 {
 		return
 	}
 	s := n.snap.Load()
 	for _, m := range ms {
-		addr, ok := n.peers[m.To]
-		if !ok {
-			if member, known := s.Cfg.Member(m.To); known {
-				addr = member.Addr
-			}
-			if addr == "" { // one that asks to join
-				addr = n.core.Route(m.To)
-			}
-			if addr == "" {
-				n.count.noAddress.Add(1)
-				continue
-			}
+		addr, other := n.core.Announced(m), ""
+		if addr == "" {
+			addr = n.peers[m.To]
+			member, _ := s.Cfg.Member(m.To)
+			other = member.Addr
+		}
+		if addr == "" {
+			addr = cmp.Or(other, n.core.Route(m.To))
+		}
+		if addr == "" {
+			n.count.noAddress.Add(1)
+			continue
 		}
 		n.count.sent.Add(1)
 		n.transport.Send(m.To, addr, m)
+		if other != "" && other != addr {
+			n.transport.Send(m.To, other, m)
+		}
 	}
 }

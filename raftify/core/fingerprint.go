@@ -251,12 +251,17 @@ func (f printer) members(c *Core) {
 		f.follower(c.contact, 4*minET)
 	}
 	f.grants(m.allowed)
-	for _, addrs := range []map[NodeID]string{m.guests, m.guides} {
-		f.num(uint64(len(addrs)))
-		for _, id := range sortedKeys(addrs) {
-			f.id(id)
-			f.id(NodeID(addrs[id]))
-		}
+	f.num(uint64(len(m.guests)))
+	for _, id := range sortedKeys(m.guests) {
+		g := m.guests[id]
+		f.id(id)
+		f.bytes(g.inc[:])
+		f.id(NodeID(g.addr))
+	}
+	f.num(uint64(len(m.guides)))
+	for _, id := range sortedKeys(m.guides) {
+		f.id(id)
+		f.id(NodeID(m.guides[id]))
 	}
 	f.num(uint64(len(m.tokens)))
 	for _, id := range sortedKeys(m.tokens) {

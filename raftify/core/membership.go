@@ -21,6 +21,9 @@ var (
 	ErrNoChange = errors.New("the configuration says so already")
 	// ErrNotLevel is returned by Reconfigure when a learner that has not caught up is to become a voter (PROTOCOL R17).
 	ErrNotLevel = errors.New("the learner has not caught up")
+	// ErrStillVoter is returned by Reconfigure when a node is to be added whose id a voter has, of another incarnation:
+	// demote that one first (PROTOCOL R26).
+	ErrStillVoter = errors.New("a voter of that id is to be demoted first")
 	// ErrSelf is returned by Reconfigure when the leader is to lose its own vote: hand over first.
 	ErrSelf = errors.New("the leader stays a voter: hand over first")
 )
@@ -43,12 +46,13 @@ type ChangeKind uint8
 
 // The changes. Each adds or removes at most one voter.
 const (
-	ChangeAdd     ChangeKind = iota + 1 // Member becomes a learner; another incarnation of its id goes
+	ChangeAdd     ChangeKind = iota + 1 // Member becomes a learner; a learner of its id and another incarnation goes
 	ChangePromote                       // a learner becomes a voter
 	ChangeDemote                        // a voter becomes a learner
 	ChangeRemove                        // a member goes, and is barred; an invitation is taken back
 	ChangeInvite                        // a node may join (PinInvited), whatever was said of it before
 	ChangeLeave                         // a member becomes a learner and is not promoted by itself (PROTOCOL R16)
+	ChangeMove                          // a member has another address
 )
 
 // String returns the word used in logs.
@@ -66,27 +70,18 @@ func (k ChangeKind) String() string {
 		return "invite"
 	case ChangeLeave:
 		return "leave"
+	case ChangeMove:
+		return "move"
 	}
 	return fmt.Sprintf("ChangeKind(%d)", uint8(k))
 }
 
-// Change is one step of membership. Voter of Member is ignored. Add needs id, incarnation and address; the others need
-// the id, and if Inc is not zero it must be the member's.
+// Change is one step of membership. Voter of Member is ignored. Add needs id, incarnation and address, Move id
+// and address; the others need the id. If Inc is not zero it must be the member's.
 type Change struct {
 	Kind   ChangeKind
 	Member Member
 	Info   string // of Invite: Pin.Info; "" keeps what the pin has
-}
-
-// joining is a node that asks this leader to be let in. It counts once it has said the token back: a request that was
-// on its way since long ago cannot.
-type joining struct {
-	inc    Inc
-	addr   string
-	token  uint64
-	proved bool
-	since  Instant // when it asked first
-	at     Instant
 }
 
 type heardFrom struct {
@@ -98,8 +93,8 @@ type heardFrom struct {
 type members struct {
 	heard   map[NodeID]heardFrom // when a message of each member last counted
 	ping    Instant
-	allowed map[NodeID]bool   // the configured peers
-	guests  map[NodeID]string // addresses of nodes that asked to join
+	allowed map[NodeID]bool  // the configured peers
+	guests  map[NodeID]guest // who asked to join, or said that it has moved
 	// A node that asks to join: when it asked last, whom it was told of, and what to say back to whom.
 	asked  Instant
 	guides map[NodeID]string
@@ -116,7 +111,7 @@ func (m *members) init(c *Core) {
 	}
 	m.heard = map[NodeID]heardFrom{}
 	m.asked, m.ping = c.opt.Now, c.opt.Now
-	c.noteMembers(c.opt.Now)
+	c.noteMembers(c.opt.Now, Config{})
 }
 
 func (m *members) clone() members {
@@ -127,9 +122,15 @@ func (m *members) clone() members {
 	return d
 }
 
-// noteMembers keeps dead and heard in step with the configuration. A member that is new to this node counts as just heard: what
-// was never listened for is not silent.
-func (c *Core) noteMembers(now Instant) {
+// noteMembers keeps what is remembered of members in step with the configuration, which was old until now. A member that
+// is new to this node counts as just heard: what was never listened for is not silent. What a node said of its address is
+// over when the configuration says something new of it.
+func (c *Core) noteMembers(now Instant, old Config) {
+	for _, m := range c.hs.Cfg.Members {
+		if o, _ := old.Member(m.ID); o.Inc != m.Inc || o.Addr != m.Addr {
+			delete(c.mem.guests, m.ID)
+		}
+	}
 	for id, g := range c.dead {
 		if m, ok := c.hs.Cfg.Member(id); !ok || m.Inc != g.inc {
 			delete(c.dead, id)
@@ -168,15 +169,6 @@ func (c *Core) reachable(now Instant) ([]NodeID, bool) {
 func (c *Core) silentHere(now Instant, id NodeID) bool {
 	k := c.opt.Membership
 	return k != nil && k.KickAfter > 0 && now.SinceMin(c.mem.heard[id].at) >= k.KickAfter
-}
-
-// Route returns the address of a node that no configuration of this one knows: one that asks to join, or one that was
-// named to a node that does. "" if there is none.
-func (c *Core) Route(id NodeID) string {
-	if a, ok := c.mem.guests[id]; ok {
-		return a
-	}
-	return c.mem.guides[id]
 }
 
 // Reconfigure installs the next configuration (PROTOCOL R14). It returns when that is queued for writing; an
@@ -237,7 +229,7 @@ func (c *Core) settled() error {
 func (c *Core) changed(now Instant, ch Change) ([]Member, error) {
 	ms := slices.Clone(c.hs.Cfg.Members)
 	i := slices.IndexFunc(ms, func(m Member) bool { return m.ID == ch.Member.ID })
-	if ch.Member.ID == c.hs.ID {
+	if ch.Member.ID == c.hs.ID && ch.Kind != ChangeMove {
 		return nil, ErrSelf
 	}
 	if ch.Kind == ChangeAdd {
@@ -250,6 +242,9 @@ func (c *Core) changed(now Instant, ch Change) ([]Member, error) {
 		}
 		if ms[i].Inc == m.Inc {
 			return nil, ErrNoChange
+		}
+		if ms[i].Voter {
+			return nil, ErrStillVoter
 		}
 		ms[i] = m
 		return ms, nil
@@ -287,6 +282,11 @@ func (c *Core) changed(now Instant, ch Change) ([]Member, error) {
 		ms[i].Voter = false
 	case ChangeRemove:
 		ms = slices.Delete(ms, i, i+1)
+	case ChangeMove:
+		if ch.Member.Addr == "" || ms[i].Addr == ch.Member.Addr {
+			return nil, ErrNoChange
+		}
+		ms[i].Addr = ch.Member.Addr
 	default:
 		return nil, fmt.Errorf("%w: %v", ErrNoChange, ch.Kind)
 	}
@@ -329,9 +329,11 @@ func (c *Core) install(now Instant, next Config, ch Change) {
 	if ch.Kind == ChangeAdd || ch.Kind == ChangeRemove {
 		delete(c.acks, id) // they were of an incarnation that has gone
 	}
-	delete(c.mem.joins, id)
+	if ch.Kind != ChangeDemote { // what is demoted may make room for one that waits
+		delete(c.mem.joins, id)
+	}
 	delete(c.mem.level, id)
-	c.noteMembers(now)
+	c.noteMembers(now, old)
 	c.event(Event{Kind: EventReconfigured, Peer: id, Cfg: next.Key, Detail: ch.Kind.String()})
 	c.event(Event{Kind: EventConfig, Cfg: next.Key})
 	c.observe(now)
@@ -369,7 +371,7 @@ func (c *Core) tickMembers(now Instant) {
 	if c.role == RoleLeader && !c.taking {
 		c.manage(now)
 	}
-	if !c.selfVoter() && now.SinceMin(c.contact) >= 4*c.tm.MinElection && now.SinceMin(c.mem.asked) >= 2*c.tm.MinElection {
+	if now.SinceMin(c.mem.asked) >= 2*c.tm.MinElection && (c.moved() || !c.selfVoter() && now.SinceMin(c.contact) >= 4*c.tm.MinElection) {
 		c.mem.asked = now
 		c.askToJoin()
 	}
@@ -381,98 +383,6 @@ func (c *Core) tickMembers(now Instant) {
 			}
 		}
 	}
-}
-
-// askToJoin asks everybody that this node has ever been told of. A member that hears no leader asks as well: it may
-// have been removed, and nobody would tell it.
-func (c *Core) askToJoin() {
-	to := map[NodeID]bool{}
-	for _, p := range c.opt.Peers {
-		to[p.ID] = true
-	}
-	for _, m := range c.hs.Cfg.Members {
-		to[m.ID] = true
-	}
-	for id := range c.mem.guides {
-		to[id] = true
-	}
-	for _, id := range sortedKeys(to) {
-		if id != c.hs.ID {
-			c.sendDurable(id, Message{Type: MsgJoin, Addr: c.opt.Addr, Seq: c.mem.tokens[id]}, false)
-		}
-	}
-}
-
-// stepJoin answers a node that wants to be let in, or to know whether it is. It is exempt from R3.
-func (c *Core) stepJoin(now Instant, m Message) error {
-	if c.hs.Cfg.Key.Ver == 0 {
-		return dropped("join of %s: no configuration yet", m.From)
-	}
-	if m.ClusterID != (ClusterID{}) && m.ClusterID != c.hs.ClusterID {
-		return dropped("join of %s, which is of cluster %v", m.From, m.ClusterID)
-	}
-	if m.Inc == (Inc{}) || m.Addr == "" {
-		return dropped("join of %s without an incarnation or address", m.From)
-	}
-	c.mem.guests = put(c.mem.guests, m.From, m.Addr)
-	cfg := c.dcfg
-	r := Message{Type: MsgJoinResp, Cfg: &cfg}
-	if c.role == RoleLeader && !c.taking && c.opt.Membership != nil {
-		r.Seq = c.noteJoin(now, m)
-	}
-	c.sendDurable(m.From, r, false)
-	return nil
-}
-
-// noteJoin returns the token that the node has to say back, 0 when it is in already or may not come.
-func (c *Core) noteJoin(now Instant, m Message) uint64 {
-	had, known := c.hs.Cfg.Member(m.From)
-	if known && had.Inc == m.Inc {
-		return 0
-	}
-	if why := c.mayJoin(m); why != "" {
-		c.event(Event{Kind: EventJoinRefused, Peer: m.From, Detail: why})
-		return 0
-	}
-	j, ok := c.mem.joins[m.From]
-	if !ok || j.inc != m.Inc {
-		j = joining{inc: m.Inc, since: now, token: 1 + uint64(c.opt.Rand(1<<62))}
-	}
-	// The old incarnation may have died a moment ago; when it answered since the new one asks, both live.
-	if m.From == c.hs.ID || known && c.silentSince(now, m.From) < now.SinceMin(j.since) {
-		c.event(Event{Kind: EventAlarm, Peer: m.From, Detail: fmt.Sprintf("two nodes are configured as %s: "+
-			"incarnation %v asks to join while %v is a member that answers", m.From, m.Inc, had.Inc)})
-	}
-	j.addr, j.at = m.Addr, now
-	j.proved = j.proved || m.Seq == j.token
-	c.mem.joins = put(c.mem.joins, m.From, j)
-	return j.token
-}
-
-// stepJoinResp learns where the cluster is, and says the leader's token back at once.
-func (c *Core) stepJoinResp(now Instant, m Message) error {
-	if m.Cfg == nil || m.Cfg.Key.Ver == 0 || c.opt.Membership == nil {
-		return dropped("answer of %s without a configuration", m.From)
-	}
-	if c.hs.Cfg.Key.Ver > 0 {
-		if m.ClusterID != c.hs.ClusterID {
-			return dropped("answer of cluster %v", m.ClusterID)
-		}
-		if m.Cfg.Key.Compare(c.hs.Cfg.Key) > 0 {
-			c.adopt(now, *m.Cfg)
-		}
-	}
-	for _, x := range m.Cfg.Members {
-		c.mem.guides = put(c.mem.guides, x.ID, x.Addr)
-	}
-	if x, in := m.Cfg.Member(c.hs.ID); in && x.Inc == c.hs.Inc || m.Seq == 0 {
-		return nil
-	}
-	if c.mem.tokens[m.From] != m.Seq {
-		c.mem.tokens = put(c.mem.tokens, m.From, m.Seq)
-		c.sendDurable(m.From, Message{Type: MsgJoin, Addr: c.opt.Addr, Seq: m.Seq}, false)
-	}
-	return nil
 }
 
 // levelNow reports whether a learner answers and holds all but the newest of what this leader has.
@@ -497,22 +407,16 @@ func (c *Core) manage(now Instant) {
 	if c.settled() != nil {
 		return
 	}
-	for _, id := range sortedKeys(c.mem.joins) {
-		j := c.mem.joins[id]
-		if _, known := c.hs.Cfg.Member(id); known && c.silentSince(now, id) < 4*c.tm.MinElection {
-			continue // the other one is back
-		}
-		if j.proved && c.Reconfigure(now, Change{Kind: ChangeAdd, Member: Member{ID: id, Inc: j.inc, Addr: j.addr}}) == nil {
-			return
-		}
+	if c.admitNext(now) {
+		return
 	}
 	for _, id := range sortedKeys(c.mem.level) {
-		if c.toPromote(now, id) && c.Reconfigure(now, Change{Kind: ChangePromote, Member: Member{ID: id}}) == nil {
+		if c.toPromote(now, id) && c.changeTo(now, ChangePromote, Member{ID: id}) {
 			return
 		}
 	}
 	if id := c.toKick(now); id != "" {
-		_ = c.Reconfigure(now, Change{Kind: ChangeDemote, Member: Member{ID: id}}) // refused: again at the next tick
+		c.changeTo(now, ChangeDemote, Member{ID: id}) // refused: again at the next tick
 	}
 }
 

@@ -175,9 +175,10 @@ func (c *Core) adopt(now Instant, cfg Config) {
 		return
 	}
 	invariant(cfg.Key.Compare(c.hs.Cfg.Key) > 0, "I11: configuration would fall from %+v to %+v", c.hs.Cfg.Key, cfg.Key)
+	old := c.hs.Cfg
 	c.hs.Cfg = NewConfig(cfg.Key, cfg.Members, cfg.Pins...)
 	c.dirty = true
-	c.noteMembers(now)
+	c.noteMembers(now, old)
 	if cfg.Key.CTerm > c.hs.Term {
 		c.setTerm(now, cfg.Key.CTerm, "configuration of a higher term")
 	}

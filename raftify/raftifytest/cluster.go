@@ -1,6 +1,7 @@
 package raftifytest
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"slices"
@@ -19,6 +20,8 @@ type Config struct {
 	Voters int
 	// Knows, if set, says whether peer is among the configured peers of id; otherwise all are.
 	Knows func(id, peer core.NodeID) bool
+	// Arrives, when not nil, may change each message that arrives: for nodes of another version.
+	Arrives func(m *core.Message)
 	// Membership of every node; nil: the membership changes by Reconfigure alone.
 	Membership *core.Membership
 	// Timing of every node; zero: core.DefaultTiming(1).
@@ -57,6 +60,7 @@ type Node struct {
 	tick    time.Duration
 	session uint64
 	will    *core.Death // what its supervisor has of the process that it started; nil: nothing
+	addr    string      // "": addr(ID)
 	gone    bool        // its folder was replaced after it had a configuration: it never comes back in an election-only run
 }
 
@@ -161,6 +165,10 @@ func (c *Cluster) firstConfig() core.Config {
 
 func addr(id core.NodeID) string { return "node" + string(id) + ":7946" }
 
+// Move gives a node another address, from its next start on. Messages find it wherever it is: what counts is what the
+// configuration says.
+func (c *Cluster) Move(id core.NodeID, addr string) { c.Node(id).addr = addr }
+
 // Now is the true time.
 func (c *Cluster) Now() time.Duration { return c.now }
 
@@ -235,7 +243,7 @@ func (c *Cluster) Start(id core.NodeID) {
 	}
 	c.Checker.Started(c.now, n.durable)
 	k, err := core.New(core.Options{
-		State: n.durable, Session: n.session, Addr: addr(id), Peers: peers, Expect: c.cfg.Expect, Membership: c.cfg.Membership,
+		State: n.durable, Session: n.session, Addr: cmp.Or(n.addr, addr(id)), Peers: peers, Expect: c.cfg.Expect, Membership: c.cfg.Membership,
 		Timing: c.timing, Hook: hook, Rand: c.Rand.Int64N, Now: n.Clock.Now(c.now),
 	})
 	if err != nil {
@@ -528,6 +536,9 @@ func (c *Cluster) durable(n *Node, w write) {
 
 func (c *Cluster) arrive(id core.NodeID, m core.Message) {
 	n := c.Node(id)
+	if c.cfg.Arrives != nil {
+		c.cfg.Arrives(&m)
+	}
 	switch {
 	case n.core == nil:
 	case n.paused:

@@ -131,8 +131,188 @@ func TestFreshDiskComesBack(t *testing.T) {
 	if !r.RunUntil(20*minET, ok) {
 		t.Fatalf("3 is not back: %v", r.Err())
 	}
-	if r.Count["joined"] != 1 || r.Count["change: add"] != 1 || r.Count["change: promote"] != 1 {
+	for _, step := range []string{"joined", "change: demote", "change: add", "change: promote"} {
+		if r.Count[step] != 1 {
+			t.Errorf("%s %d times: %v", step, r.Count[step], r.Count)
+		}
+	}
+}
+
+// TestReplaceOnlyDemoted: a newcomer does not push a voter of its id aside in one step.
+func TestReplaceOnlyDemoted(t *testing.T) {
+	r := newRun(nil, raftifytest.Config{Seed: 1})
+	r.lead(t)
+	r.settled(t)
+	fresh := core.Member{ID: "3", Inc: core.Inc{9}, Addr: "new:1"}
+	r.Do("1", func(k *core.Core, now core.Instant) {
+		if err := k.Reconfigure(now, core.Change{Kind: core.ChangeAdd, Member: fresh}); !errors.Is(err, core.ErrStillVoter) {
+			t.Errorf("add over a voter: %v", err)
+		}
+	})
+	r.change(t, core.ChangeDemote, "3")
+	r.settled(t)
+	r.Do("1", func(k *core.Core, now core.Instant) {
+		if err := k.Reconfigure(now, core.Change{Kind: core.ChangeAdd, Member: fresh}); err != nil {
+			t.Error(err)
+		}
+		if m, _ := k.Status().Cfg.Member("3"); m != fresh {
+			t.Errorf("member %+v", m)
+		}
+	})
+}
+
+// TestLeave: one that leaves is a learner at once, and stays one through restarts and changes of leader until it is
+// promoted; a quorum of the others stands a death meanwhile.
+func TestLeave(t *testing.T) {
+	r := newRun(nil, raftifytest.Config{Seed: 1, Nodes: 4, Membership: automatic(5)})
+	r.lead(t)
+	r.change(t, core.ChangeLeave, "4")
+	r.untilVoters(t, minET, "1", "2", "3")
+	r.settled(t)
+	r.Crash("4")
+	r.Start("4")
+	r.Crash("1")
+	if err := r.demand(10 * minET); err != nil {
+		t.Fatal(err)
+	}
+	r.Start("1")
+	if err := r.Run(20 * minET); err != nil {
+		t.Fatal(err)
+	}
+	r.untilVoters(t, minET, "1", "2", "3")
+	if err := r.Err(); err != nil {
+		t.Fatal(err)
+	}
+	r.change(t, core.ChangePromote, "4")
+	r.untilVoters(t, minET, "1", "2", "3", "4")
+}
+
+// TestLeavingLeader: it cannot while it leads; after the handover it can.
+func TestLeavingLeader(t *testing.T) {
+	r := newRun(nil, raftifytest.Config{Seed: 1, Membership: automatic(5)})
+	r.lead(t)
+	r.settled(t)
+	leave := func(id, who core.NodeID) (err error) {
+		r.Do(id, func(k *core.Core, now core.Instant) {
+			err = k.Reconfigure(now, core.Change{Kind: core.ChangeLeave, Member: core.Member{ID: who}})
+		})
+		return err
+	}
+	if err := leave("1", "1"); !errors.Is(err, core.ErrSelf) {
+		t.Fatalf("the leader leaves: %v", err)
+	}
+	r.Do("1", func(k *core.Core, now core.Instant) {
+		if err := k.Transfer(now, "2"); err != nil {
+			t.Fatal(err)
+		}
+	})
+	if !r.RunUntil(5*minET, func() bool { return r.Holder() == "2" }) {
+		t.Fatalf("2 does not lead: %v", r.Err())
+	}
+	r.change(t, core.ChangeLeave, "1")
+	r.untilVoters(t, minET, "2", "3")
+	r.settled(t)
+	r.Crash("3") // two voters, one dead: nobody can leave any more
+	if err := r.Run(2 * minET); err != nil {
+		t.Fatal(err)
+	}
+	if h := r.Holder(); h != "" {
+		t.Errorf("%s leads with one of two", h)
+	}
+}
+
+// TestMovedNode: a follower and then the leader get another address; the configuration follows.
+func TestMovedNode(t *testing.T) {
+	r := newRun(nil, raftifytest.Config{Seed: 1, Membership: automatic(3)})
+	r.lead(t)
+	for _, id := range []core.NodeID{"3", "1"} {
+		r.Crash(id)
+		if err := r.Run(minET / 4); err != nil {
+			t.Fatal(err)
+		}
+		want := "elsewhere" + string(id) + ":1"
+		r.Move(id, want)
+		r.Start(id)
+		if !r.RunUntil(30*minET, func() bool {
+			for _, n := range r.Nodes() {
+				if m, _ := n.Core().Status().Cfg.Member(id); m.Addr != want || !m.Voter {
+					return false
+				}
+			}
+			return true
+		}) {
+			t.Fatalf("%s is not where it is: %v", id, r.Err())
+		}
+	}
+	if r.Count["change: move"] != 2 {
 		t.Errorf("%v", r.Count)
+	}
+}
+
+// TestKickedLeader: a leader is cut off, demoted by its successor, and comes back full of what it was.
+func TestKickedLeader(t *testing.T) {
+	r := newRun(nil, raftifytest.Config{Seed: 1, Nodes: 4, Membership: automatic(5)})
+	r.lead(t)
+	r.cutBoth([2]core.NodeID{"1", "2"}, [2]core.NodeID{"1", "3"}, [2]core.NodeID{"1", "4"})
+	r.untilVoters(t, 30*minET, "2", "3", "4")
+	term := r.Node(r.Holder()).Core().Status().Term
+	r.Net.Heal(r.Now())
+	r.untilVoters(t, 30*minET, "1", "2", "3", "4")
+	if err := r.demand(10 * minET); err != nil {
+		t.Fatal(err)
+	}
+	if s := r.Node(r.Holder()).Core().Status(); s.Term != term {
+		t.Errorf("the one that came back cost an election: term %d, was %d", s.Term, term)
+	}
+}
+
+// TestRemovedNodeComesBackEmpty: a configured peer that was removed and lost its folder stays out until it is added.
+func TestRemovedNodeComesBackEmpty(t *testing.T) {
+	r := newRun(nil, raftifytest.Config{Seed: 1, Nodes: 4, Membership: automatic(5)})
+	r.lead(t)
+	r.change(t, core.ChangeRemove, "4")
+	r.settled(t)
+	r.LoseDisk("4")
+	r.Start("4")
+	if err := r.Run(10 * minET); err != nil {
+		t.Fatal(err)
+	}
+	if len(r.voters()) != 3 || r.Count["join refused"] == 0 {
+		t.Fatalf("voters %v, %v", r.voters(), r.Count)
+	}
+	r.change(t, core.ChangeInvite, "4")
+	r.untilVoters(t, 30*minET, "1", "2", "3", "4")
+}
+
+// TestSilentListKicksNobody: an answer of a version that lists nobody does not mean that nobody is heard.
+func TestSilentListKicksNobody(t *testing.T) {
+	for _, old := range []bool{false, true} {
+		r := newRun(nil, raftifytest.Config{Seed: 1, Nodes: 4, Membership: automatic(5), Arrives: func(m *core.Message) {
+			if m.Type == core.MsgHBAck && old {
+				m.OK, m.Reachable = false, nil
+			}
+		}})
+		r.lead(t)
+		r.Crash("4")
+		if err := r.Run(5 * kickAfter); err != nil {
+			t.Fatal(err)
+		}
+		if n := r.Count["change: demote"]; (n == 0) != old {
+			t.Errorf("old=%v: %d demoted", old, n)
+		}
+	}
+}
+
+// TestKickOff: without KickAfter nobody is demoted, however long it is silent.
+func TestKickOff(t *testing.T) {
+	r := newRun(nil, raftifytest.Config{Seed: 1, Nodes: 4, Membership: &core.Membership{MaxVoters: 5}})
+	r.lead(t)
+	r.Crash("4")
+	if err := r.Run(30 * kickAfter); err != nil {
+		t.Fatal(err)
+	}
+	if n := r.Count["change: demote"]; n != 0 {
+		t.Errorf("%d demoted", n)
 	}
 }
 
