@@ -84,8 +84,10 @@
 //
 // With Options.Membership the leader takes the automatic steps by itself, one at a time. Who has no configuration, or is
 // no voter and hears no leader, asks all it knows to join; the leader's answer holds a token, so that a request that was
-// under way for long lets nobody in. Another incarnation of an id takes its place, as a learner, only while the old one
-// is silent: two nodes with one id raise an alarm. Members that have no other reason to talk ping one another, and a
+// under way for long lets nobody in. Another incarnation of an id takes its place only while the old one is silent, and
+// in steps: the voter is demoted, the learner makes way for a learner, and that one is promoted when it is level. Two nodes
+// with one id raise an alarm. A member whose own address is not the one in the configuration asks like a newcomer, and
+// the leader changes the address. Members that have no other reason to talk ping one another, and a
 // heartbeat's answer lists who was heard: what a voter hears is never demoted.
 //
 //	Join         Addr, Seq    let me in; Seq is the leader's token

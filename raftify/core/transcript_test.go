@@ -22,6 +22,9 @@ var update = flag.Bool("update", false, "rewrite the transcripts in testdata")
 //
 //	cluster 3            a new world: three voters, started; node n draws n*30ms wherever it draws up to MinElection (see rand)
 //	bootstrap 3 of 4     four nodes without a configuration, three of which are to make one
+//	members 3 of 4 1s    four nodes, three of which are voters; the membership changes by itself, and who is silent for 1s may go
+//	member promote 4     has the leader change the membership: promote, demote, remove, leave, invite
+//	wipe 3, move 3 addr  takes effect with the next restart: an empty folder, another address
 //	rand 2 100ms         what node 2 draws from now on
 //	tick 40ms [1 2]      time passes, in steps of 10ms, and nodes tick; nothing is delivered
 //	deliver [Vote 1->2]  everything on its way arrives, and what follows from it; or only messages of such types or
@@ -139,6 +142,17 @@ func (w *world) command(args []string) {
 			w.fatal(args, err)
 		}
 		w.create(args, arg(3), expect)
+	case "members":
+		w.create(args, arg(3), 0)
+		w.grow(args)
+	case "member":
+		w.member(args)
+	case "wipe":
+		n := w.node(args, arg(1))
+		n.boot += 10
+		n.hs = core.HardState{ID: n.id, Inc: core.Inc{byte(n.boot), n.hs.Inc[0]}, Vote: core.Vote{Kind: core.VoteNone}}
+	case "move":
+		w.node(args, arg(1)).opt.Addr = arg(2)
 	case "rand":
 		w.node(args, arg(1)).rnd = w.dur(args, arg(2))
 	case "tick", "run":
@@ -202,6 +216,47 @@ func (w *world) create(args []string, count string, expect int) {
 	}
 }
 
+// grow makes a cluster one whose membership changes by itself, and those beyond the first voters strangers to it.
+func (w *world) grow(args []string) {
+	w.t.Helper()
+	voters, err := strconv.Atoi(args[1])
+	if err != nil {
+		w.fatal(args, err)
+	}
+	k := &core.Membership{MaxVoters: len(w.nodes)}
+	if len(args) > 4 {
+		k.KickAfter = w.dur(args, args[4])
+	}
+	cfg := core.NewConfig(core.CfgKey{Ver: 1}, w.nodes[0].hs.Cfg.Members[:voters])
+	w.out.Reset()
+	for i, n := range w.nodes {
+		n.opt.Membership, n.boot = k, 0
+		n.hs = core.HardState{ID: n.id, Inc: n.hs.Inc, Vote: core.Vote{Kind: core.VoteNone}}
+		if i < voters {
+			n.hs.Cfg, n.hs.ClusterID = cfg, cfg.Hash()
+		}
+		w.boot(n)
+	}
+}
+
+// member has the leader change the membership.
+func (w *world) member(args []string) {
+	w.t.Helper()
+	for _, n := range w.nodes {
+		if n.c == nil || n.c.Status().Role != core.RoleLeader {
+			continue
+		}
+		for kind := core.ChangeAdd; kind <= core.ChangeMove; kind++ {
+			if kind.String() == args[1] {
+				if err := n.c.Reconfigure(n.clock(w.now), core.Change{Kind: kind, Member: core.Member{ID: core.NodeID(args[2])}}); err != nil {
+					w.say("%s: %v", n.id, err)
+				}
+			}
+		}
+		w.drain(n)
+	}
+}
+
 func (w *world) boot(n *tnode) {
 	w.t.Helper()
 	n.boot++
@@ -220,7 +275,9 @@ func key(k core.CfgKey) string { return fmt.Sprintf("%d.%d", k.CTerm, k.Ver) }
 func link(m core.Message) string { return string(m.From) + "->" + string(m.To) }
 
 // noise are the messages that run does not show.
-func noise(m core.Message) bool { return m.Type == core.MsgHB || m.Type == core.MsgHBAck }
+func noise(m core.Message) bool {
+	return m.Type == core.MsgHB || m.Type == core.MsgHBAck || m.Type == core.MsgPing || m.Type == core.MsgPong
+}
 
 func show(m core.Message) string {
 	s := fmt.Sprintf("%s %v term %d", link(m), m.Type, m.Term)
@@ -301,7 +358,9 @@ func event(n *tnode, e core.Event) string {
 		return fmt.Sprintf("%s follows %s", n.id, e.Peer)
 	case core.EventRound:
 		return fmt.Sprintf("%s round %d is answered", n.id, e.Seq)
-	case core.EventConfig, core.EventBootstrapped:
+	case core.EventReconfigured:
+		return fmt.Sprintf("%s installs %s: %s %s", n.id, key(e.Cfg), e.Detail, e.Peer)
+	case core.EventConfig, core.EventBootstrapped, core.EventJoined:
 		return fmt.Sprintf("%s %v %s", n.id, e.Kind, key(e.Cfg))
 	default:
 		return fmt.Sprintf("%s %v term %d %s %s", n.id, e.Kind, e.Term, e.Peer, paren(e.Detail))
@@ -593,6 +652,9 @@ func (w *world) ask(args []string) {
 			}
 			if s.Transferring {
 				extra += " handing over"
+			}
+			if n.opt.Membership != nil {
+				extra += fmt.Sprintf(" voters %v", s.Cfg.Voters())
 			}
 			w.say("%s %v term %d vote %v leader %s cfg %s%s", n.id, s.Role, s.Term, s.Vote, leader, key(s.Cfg.Key), extra)
 		}
