@@ -28,7 +28,7 @@ FUZZTIME ?= 30s
 
 .PHONY: help setup build run test race-test faults-test sim-test test-full fuzz sim sim-long explore explore-deep \
 	lint fmt bench bench-failover \
-	chaos chaos-build chaos-short chaos-long clean
+	chaos chaos-build chaos-short chaos-long chaos-injected chaos-mutants clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -98,6 +98,15 @@ chaos-long: chaos-build ## the same for DURATION
 
 chaos-short: chaos-build ## three minutes of it; skipped, and counted, where there are no namespaces
 	scripts/chaos/short.sh $(CHAOSFLAGS)
+
+# Built with the tag `faults`: its clocks may jump, its disks fail, and rules can be switched off.
+chaos-injected: chaos-build ## three minutes with clocks that jump and disks that fail, hang and are slow
+	$(GO) build -trimpath -tags faults -ldflags '$(LDFLAGS)' -o bin/baton-faults ./cmd/baton
+	bin/baton-chaos --baton bin/baton-faults --injected --short --duration 3m $(CHAOSFLAGS)
+
+chaos-mutants: chaos-build ## with a rule switched off, a chaos run must name the broken invariant
+	$(GO) build -trimpath -tags faults -ldflags '$(LDFLAGS)' -o bin/baton-faults ./cmd/baton
+	bin/baton-chaos --baton bin/baton-faults --mutants $(CHAOSFLAGS)
 
 chaos-build: build
 	$(GO) -C scripts/chaos build -trimpath -o ../../bin/baton-chaos .

@@ -76,7 +76,7 @@ type item struct {
 // all that can be read from the store is durable, whatever the last run left unsynced.
 func Open(o Options) (*Store, error) {
 	if o.FS == nil {
-		o.FS = vfs.Default
+		o.FS = disk()
 	}
 	if o.CacheBytes == 0 {
 		o.CacheBytes = defaultCacheBytes

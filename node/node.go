@@ -39,6 +39,7 @@ type Node struct {
 	server  *api.Server
 	admin   *api.Admin
 	metrics *metrics
+	mutant  mutant
 	hub     *hub
 
 	engine      *engine
@@ -191,6 +192,7 @@ func (n *Node) makeParts() error {
 	if committed.Height == 0 {
 		committed.Hash = n.finals.genesis.Hash()
 	}
+	clock := n.clock()
 	var err error
 	n.ch, err = replication.New(replication.Options{
 		ID: core.NodeID(cfg.ID), Reader: storeReader{n.store}, Synced: core.Term(n.store.Synced()),
@@ -199,7 +201,7 @@ func (n *Node) makeParts() error {
 		Commit: replication.CommitRecord{
 			Ref: replication.Ref{Height: committed.Height, Hash: committed.Hash}, CTerm: core.Term(committed.CTerm), From: committed.From,
 		},
-		MinElection: cfg.Raftify.Timings().MinElection, MaxInflight: cfg.Limits.MaxInflight, Now: raftify.SystemClock().Now(),
+		MinElection: cfg.Raftify.Timings().MinElection, MaxInflight: cfg.Limits.MaxInflight, Now: clock.Now(),
 	})
 	if err != nil {
 		return fmt.Errorf("chain: %w", err)
@@ -211,6 +213,7 @@ func (n *Node) makeParts() error {
 	n.raft, err = raftify.New(raftify.Options{
 		Config: rcfg, Store: electionStore{n.store}, Hook: n.hook(), Logger: cfg.Logger.With().Str("part", "raftify").Logger(),
 		AfterStep: n.afterStep, OnReady: n.traceElection(), OnEvent: n.electionEvent, Fatal: n.fail,
+		Clock:   clock,
 		PeerKey: n.peerKey,
 	})
 	if err != nil {

@@ -121,6 +121,7 @@ func runNode(cmd *cobra.Command, files *config.Node, parent *supervise.Parent, t
 	if err := held.release(); err != nil {
 		return err
 	}
+	breakRules(n)
 	hello := supervise.Hello{Notice: n.DeathNotice(), LogLevel: files.Config.Log.Level, LogFormat: files.Config.Log.Format}
 	if err := errors.Join(parent.Hello(hello), parent.Targets(n.NoticeTargets())); err != nil {
 		return errors.Join(err, n.Close())

@@ -104,6 +104,9 @@ func (c *Checker) Started(hs core.HardState, rep replication.Report, commit repl
 	if rep.Less(n.acked) {
 		c.fail("I4: %s starts with (%d, %v) after it acknowledged (%d, %v)", hs.ID, rep.Synced, rep.Tip, n.acked.Synced, n.acked.Tip)
 	}
+	if who, ok := n.votes[hs.Term]; ok && hs.Vote != (core.Vote{Kind: core.VoteFor, ID: who}) {
+		c.fail("I2: %s starts in term %d with vote %v after it voted for %s", hs.ID, hs.Term, hs.Vote, who)
+	}
 	n.commit = commit.Height
 	n.hard = hs
 }

@@ -46,6 +46,9 @@ type settings struct {
 	keep     bool
 	hold     time.Duration
 	overlap  float64
+	injected bool
+	rule     string // switched off in the program under test
+	mutants  bool
 }
 
 func start(ctx context.Context) (int, error) {
@@ -72,7 +75,11 @@ func start(ctx context.Context) (int, error) {
 	if err := sandbox.Prepare(); err != nil {
 		return exitUnavailable, err
 	}
-	ok, err := run(ctx, s)
+	do := run
+	if s.mutants {
+		do = hunt
+	}
+	ok, err := do(ctx, s)
 	switch {
 	case errors.Is(err, sandbox.ErrUnavailable):
 		return exitUnavailable, err
@@ -100,6 +107,8 @@ func parse(args []string) (*settings, bool, error) {
 	f.BoolVar(&s.keep, "keep", false, "keep logs, traces and data folders in the report's folder even if all is well")
 	f.DurationVar(&s.hold, "hold", 6*time.Second, "how long one fault lasts at most")
 	f.Float64Var(&s.overlap, "overlap", 0.3, "probability of a second fault during one")
+	f.BoolVar(&s.injected, "injected", false, "the program was built with the tag faults: let its clocks jump and its disks fail")
+	f.BoolVar(&s.mutants, "mutants", false, "the program was built with the tag faults: see that runs with rules switched off are caught")
 	list := f.Bool("list", false, "list the kinds of faults and end")
 	f.Usage = func() {
 		fmt.Fprintln(f.Output(), "usage: baton-chaos [flags]: hurts a real cluster on this machine and judges it; see --list for how")

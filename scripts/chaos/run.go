@@ -96,6 +96,9 @@ func options(s *settings) string {
 	if len(s.only) > 0 {
 		text += " --only " + strings.Join(s.only, ",")
 	}
+	if s.injected {
+		text += " --injected"
+	}
 	return text
 }
 
@@ -184,8 +187,12 @@ func (b *bench) raise(ctx context.Context, seed uint64, nodes, i int) error {
 	}
 	b.fabric = fabric.New(seed, append(cards, own)...)
 	b.load = load.New(load.Shape{Groups: groups, Members: members, Readers: readers, Rate: b.s.rate, Seed: seed})
+	var env []string
+	if b.s.rule != "" {
+		env = append(env, "BATON_BREAK="+b.s.rule)
+	}
 	if b.cl, err = cluster.New(ctx, cluster.Options{
-		Binary: b.s.binary, Dir: b.dir, Hosts: b.hosts, Fund: b.load.Fund(), DiskBytes: diskBytes,
+		Binary: b.s.binary, Dir: b.dir, Hosts: b.hosts, Fund: b.load.Fund(), DiskBytes: diskBytes, Env: env,
 	}); err != nil {
 		return err
 	}
@@ -225,7 +232,7 @@ func (b *bench) test(ctx context.Context, seed uint64) (*report.Run, error) {
 		return nil, err
 	}
 	b.world = &nemesis.World{
-		Cluster: b.cl, Watcher: b.watch, Fabric: b.fabric, Load: b.load, Home: len(b.cl.Nodes),
+		Cluster: b.cl, Watcher: b.watch, Fabric: b.fabric, Load: b.load, Home: len(b.cl.Nodes), Injected: b.s.injected,
 		Say: func(format string, args ...any) { fmt.Printf(format+"\n", args...) },
 	}
 	loading, stopLoading := context.WithCancel(after)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
@@ -34,7 +35,6 @@ type Node struct {
 	mu      sync.Mutex
 	run     *process
 	excused bool
-	extra   []string // further environment
 	starts  int
 }
 
@@ -70,7 +70,7 @@ func (n *Node) Start() error {
 		args = append(args, "--trace", n.Trace)
 	}
 	p := &process{cmd: exec.Command(n.c.opts.Binary, args...), ended: make(chan struct{})} //nolint:noctx // ended by signals
-	p.cmd.Env = append(append(os.Environ(), n.c.opts.Env...), n.extra...)
+	p.cmd.Env = append(append(os.Environ(), n.c.opts.Env...), "BATON_CLOCK="+n.clockFile(), "BATON_DISK="+n.illnessFile())
 	p.cmd.Stdout, p.cmd.Stderr = log, log
 	if err := n.Host.Start(p.cmd); err != nil {
 		return fmt.Errorf("start %s: %w", n.ID, err)
@@ -97,13 +97,6 @@ func (n *Node) wait(p *process) {
 		n.c.mu.Unlock()
 	}
 	close(p.ended)
-}
-
-// SetEnv replaces what is added to the node's environment from its next start on.
-func (n *Node) SetEnv(env ...string) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	n.extra = env
 }
 
 // Excuse says that the node's process may end by itself from now on (its disk is ill), or may not again.
@@ -313,3 +306,24 @@ func tail(path string, lines int) string {
 	all := strings.Split(string(bytes.TrimRight(buf, "\n")), "\n")
 	return strings.Join(all[max(0, len(all)-lines):], " | ")
 }
+
+// Warp has the node's wall clock and its clock of sleep differ from the machine's: only for programs built with the tag
+// `faults`, which read this file every few milliseconds.
+func (n *Node) Warp(wall, asleep time.Duration) error {
+	return replace(n.clockFile(), fmt.Sprintf("%d %d\n", int64(wall), int64(asleep)))
+}
+
+// Sicken has the node's disk misbehave as blockstore's file system of builds with the tag `faults` knows it; "" heals it.
+func (n *Node) Sicken(how string) error { return replace(n.illnessFile(), how) }
+
+func (n *Node) illnessFile() string { return filepath.Join(n.Dir, "illness") }
+
+// replace writes a file so that nobody reads half of it.
+func replace(path, text string) error {
+	if err := os.WriteFile(path+".next", []byte(text), 0o600); err != nil {
+		return err
+	}
+	return os.Rename(path+".next", path)
+}
+
+func (n *Node) clockFile() string { return filepath.Join(n.Dir, "clock") }

@@ -48,7 +48,9 @@ type Kind struct {
 }
 
 // Kinds returns all kinds of faults, in a fixed order.
-func Kinds() []Kind { return slices.Concat(networkKinds(), processKinds(), diskKinds(), memberKinds()) }
+func Kinds() []Kind {
+	return slices.Concat(networkKinds(), processKinds(), diskKinds(), illKinds(), clockKinds(), memberKinds())
+}
 
 // Possible returns the kinds that make sense in the world, or of them those that a short run has.
 func Possible(ctx context.Context, w *World, short bool) []Kind {

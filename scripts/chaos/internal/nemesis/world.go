@@ -23,6 +23,8 @@ type World struct {
 	Load    *load.Load
 	// Home is the place of this program's own card in the fabric: that of the clients.
 	Home int
+	// Injected says that the nodes were built with the tag `faults`: their clocks and disks can be told to misbehave.
+	Injected bool
 	// Say tells a person what happens.
 	Say func(format string, args ...any)
 
