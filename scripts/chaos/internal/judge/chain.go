@@ -258,6 +258,6 @@ func sortBy[T any](s []T, cmp func(a, b T) int) { slices.SortStableFunc(s, cmp) 
 // noStore holds nothing: the state is executed from genesis and stays in memory.
 type noStore struct{}
 
-func (noStore) Node(hash merkle.Hash) ([]byte, error) {
-	return nil, fmt.Errorf("state node %x was never written", hash[:4])
+func (noStore) Node(id merkle.NodeID) ([]byte, error) {
+	return nil, fmt.Errorf("state node %d was never written", id)
 }
