@@ -216,10 +216,13 @@ func (w *World) majority() bool {
 	return false
 }
 
+// leaderPatience is how long a fault waits for a leader to hurt: the one there is may be the victim of another fault.
+const leaderPatience = 5 * time.Second
+
 // leader waits for a node that leads and is nobody's victim.
 func (w *World) leader(ctx context.Context) (int, error) {
 	found := -1
-	err := w.until(ctx, 20*time.Second, func() bool {
+	err := w.until(ctx, leaderPatience, func() bool {
 		n := w.Watcher.Leader()
 		if n == nil {
 			return false
