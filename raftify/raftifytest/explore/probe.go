@@ -44,11 +44,9 @@ func (p *probe) Observe(_ core.Instant, s core.Status) {
 	}
 }
 
-func (p *probe) Report() []byte               { return []byte(reportOf(p.disk)) }
-func (p *probe) Tick(core.Instant)            {}
-func (p *probe) CampaignDelay() time.Duration { return 0 }
-
-func (p *probe) MayLead() bool                   { return true }
+func (p *probe) Report() []byte                  { return []byte(reportOf(p.disk)) }
+func (p *probe) Tick(core.Instant)               {}
+func (p *probe) CampaignDelay() time.Duration    { return 0 }
 func (p *probe) Transferring(core.Instant, bool) {}
 func (p *probe) TransferReady(core.NodeID) bool  { return true }
 func (p *probe) MayLead() bool                   { return true }
