@@ -15,9 +15,9 @@
 //	            |                                                              acknowledgements of a majority   |
 //	            +---- receipt <- finals <- finalizer (signs) <------------------- committed ------+    one queue, one fsync
 //
-// raftify tells who leads. Its owner loop is the only goroutine that touches the election core and the replication
+// raftify tells who leads. Its owner loop is the only place that touches the election core and the replication
 // core (package replication), so that a block's conditions and this node's own role are judged in one step (R1). The
-// loop does no I/O: writes of both layers go through one queue of the store and come back as events, as do executed
+// loop waits for no I/O: writes of both layers go through one queue of the store and come back as events, as do executed
 // blocks and fetched ones.
 //
 // # Goroutines

@@ -191,7 +191,7 @@ func (e *engine) execute(b *block.Block) error {
 		parent, err := e.stateOf(b.Header.Parent)
 		if errors.Is(err, errNoParent) {
 			// Blocks are asked for ahead of the verdict on their parents: this one's was refused.
-			n.raft.Post(func(now core.Instant, c *core.Core) {
+			n.raft.Do(func(now core.Instant, c *core.Core) {
 				n.ch.NotExecuted(now, b.Hash())
 				c.Poke(now)
 			})
@@ -212,7 +212,7 @@ func (e *engine) execute(b *block.Block) error {
 			return fmt.Errorf("execute block %d: %w", b.Header.Height, err)
 		}
 	}
-	n.raft.Post(func(now core.Instant, c *core.Core) {
+	n.raft.Do(func(now core.Instant, c *core.Core) {
 		n.ch.Executed(now, b.Hash(), ok)
 		c.Poke(now)
 	})
@@ -289,7 +289,7 @@ func (e *engine) buildOn(t target) (bool, error) {
 	}
 	n.states.put(next)
 	e.taken(t)
-	posted := n.raft.Post(func(now core.Instant, c *core.Core) {
+	posted := n.raft.Do(func(now core.Instant, c *core.Core) {
 		p.err = n.ch.Propose(now, blk)
 		c.Poke(now)
 		e.mu.Lock()

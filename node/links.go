@@ -30,7 +30,7 @@ func (l *linkHandler) HandleMessage(from string, kind byte, payload []byte) {
 			return
 		}
 		reproduced := m.Type == replication.MsgProp && n.engine.ahead(m.Block)
-		n.raft.Post(func(now core.Instant, c *core.Core) {
+		n.raft.Do(func(now core.Instant, c *core.Core) {
 			if reproduced {
 				n.ch.Executed(now, m.Ref.Hash, true)
 			}

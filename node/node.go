@@ -53,6 +53,7 @@ type Node struct {
 	ch          *replication.Chain
 	queuedFinal block.Height
 	seen        core.Config // whose members the rest of the node was told of
+	syncs       syncLog
 
 	view    atomic.Pointer[view]
 	peerSet atomic.Pointer[[]peer.Peer] // see peers
@@ -84,6 +85,7 @@ func New(cfg Config) (_ *Node, err error) {
 		cfg: cfg, log: cfg.Logger, start: time.Now(), hub: newHub(), fatal: make(chan error, 1),
 		up: make(chan struct{}), heights: map[string]block.Height{}, changed: make(chan struct{}),
 	}
+	n.syncs.log = cfg.Logger
 	n.ctx, n.cancel = context.WithCancel(context.Background())
 	n.view.Store(&view{})
 	var undo []func()

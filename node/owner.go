@@ -68,7 +68,7 @@ func (n *Node) write(w replication.Write) {
 		if err != nil {
 			return // Fatal was called
 		}
-		n.raft.Post(func(now core.Instant, c *core.Core) {
+		n.raft.Do(func(now core.Instant, c *core.Core) {
 			n.cfg.Trace.Durable(seq)
 			n.ch.Durable(now, seq)
 			c.Poke(now)
@@ -174,10 +174,11 @@ func (n *Node) chainEvent(e replication.Event) {
 		if !n.ch.Leading() {
 			n.engine.build(nil)
 		}
+		n.syncs.appended()
 	case replication.EventCut:
 		about(n.log.Warn()).Msg("own chain cut back: these blocks were never committed")
 	case replication.EventSynced:
-		about(n.log.Info()).Uint64("term", uint64(e.CTerm)).Msg("own chain follows the term's leader")
+		n.syncs.synced(e.Ref, e.CTerm, time.Now())
 	case replication.EventTakeover:
 		about(n.log.Info()).Uint64("term", uint64(e.CTerm)).Msg("takeover done, this node leads")
 	case replication.EventNacked:

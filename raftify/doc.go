@@ -42,7 +42,8 @@
 //
 // # The owner loop
 //
-// One goroutine owns the core. Its inputs are messages, time, and functions given to Post, among them the completions
+// One goroutine at a time owns the core: the loop's own, or one that called Do while nobody was in the loop, since to wake
+// another costs more than a turn. Inputs are messages, time, and functions given to Post or Do, among them the completions
 // of writes. After each single input, in this order: the hard state goes to Store.Save; the status with its lease is
 // published; AfterStep lets the application queue its own writes and sends; messages leave; events are told. What
 // must wait for an fsync the core holds back by itself until Durable, so nothing in a turn ever waits for the disk,

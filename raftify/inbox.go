@@ -44,8 +44,17 @@ func (b *inbox) signal() {
 	}
 }
 
-// post queues in, after at most postPatience; false once the inbox is closed.
+// post queues in, after at most postPatience, and wakes the loop; false once the inbox is closed.
 func (b *inbox) post(in input) bool {
+	ok := b.put(in)
+	if ok {
+		b.signal()
+	}
+	return ok
+}
+
+// put is post without waking the loop.
+func (b *inbox) put(in input) bool {
 	b.mu.Lock()
 	if !b.closed && b.posts.len() >= maxPosts {
 		room := b.room
@@ -63,11 +72,10 @@ func (b *inbox) post(in input) bool {
 		return false
 	}
 	b.posts.push(in)
-	b.signal()
 	return true
 }
 
-// deliver queues a message; it reports whether an older one had to go for it.
+// deliver queues a message without waking the loop; it reports whether an older one had to go for it.
 func (b *inbox) deliver(m core.Message) (overflow bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -79,7 +87,6 @@ func (b *inbox) deliver(m core.Message) (overflow bool) {
 		overflow = true
 	}
 	b.msgs.push(m)
-	b.signal()
 	return overflow
 }
 

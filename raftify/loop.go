@@ -3,19 +3,31 @@ package raftify
 import (
 	"cmp"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/baton-ha/baton/raftify/core"
 )
 
-// How much the loop takes at a time. Messages go first: after a pause, the heartbeats that waited are heard before
-// time passes for the core.
+// How much is taken at a time. Messages go first: after a pause, the heartbeats that waited are heard before time passes
+// for the core.
 const (
 	turnMessages = 32
 	turnPosts    = 16
+	// guestTakes is how often at most a goroutine that called Do takes from the inbox before it leaves the rest to the loop.
+	guestTakes = 4
 )
 
-// own is the owner loop: the one goroutine that touches the core after Start.
+// owner is the right to touch the core, and what belongs to whoever has it: the owner loop, or for a moment a goroutine
+// that called Do.
+type owner struct {
+	sync.Mutex
+	live  bool // between the beginning of the loop and its end; nobody touches the core otherwise
+	msgs  []core.Message
+	posts []input
+}
+
+// own is the owner loop.
 func (n *Node) own() {
 	n.loop()
 	n.end()
@@ -32,6 +44,9 @@ func (n *Node) own() {
 
 // end leaves nothing of a node that others could take for a living one.
 func (n *Node) end() {
+	n.owner.Lock()
+	defer n.owner.Unlock()
+	n.owner.live = false
 	n.inbox.close()
 	s := *n.snap.Load()
 	s.Lease, s.Leader, s.Taking, s.Transferring = core.Lease{}, "", false, false
@@ -45,35 +60,67 @@ func (n *Node) end() {
 }
 
 func (n *Node) loop() {
-	ticker := time.NewTicker(n.tm.Heartbeat / 4)
-	defer ticker.Stop()
-	msgs := make([]core.Message, 0, turnMessages)
-	posts := make([]input, 0, turnPosts)
+	n.owner.Lock()
+	n.owner.msgs, n.owner.posts = make([]core.Message, 0, turnMessages), make([]input, 0, turnPosts)
+	n.owner.live = true
+	n.owner.Unlock()
+	timer := time.NewTimer(0)
+	defer timer.Stop()
 	for {
 		select {
 		case <-n.stop:
 			return
-		case <-ticker.C:
+		case <-timer.C:
 		case <-n.inbox.wake:
 		}
-		for {
-			msgs, posts = n.inbox.take(msgs, posts)
-			if !n.turn(msgs, posts) {
-				return
-			}
-			if len(msgs)+len(posts) == 0 {
-				break
-			}
-			clear(msgs)
-			clear(posts)
+		quiet, ok := n.round()
+		if !ok {
+			return
+		}
+		timer.Reset(quiet)
+	}
+}
+
+// round takes what there is, lets time pass, and returns when time is to pass again if nothing comes. False: the loop
+// ends.
+func (n *Node) round() (quiet time.Duration, ok bool) {
+	n.owner.Lock()
+	defer n.owner.Unlock()
+	for {
+		some, ok := n.take()
+		if !ok {
+			return 0, false
+		}
+		if !some {
+			now, ok := n.tick()
+			// No tick comes sooner than a quarter of a heartbeat after the last one.
+			return max(n.core.Quiet(now), n.tm.Heartbeat/4-now.SinceMin(n.lastTick)), ok
 		}
 	}
 }
 
-// turn takes some inputs, and lets time pass as often as it is due however many there are. False: the loop ends.
+// take takes some inputs. The caller owns the core. Not ok: the loop ends.
+func (n *Node) take() (some, ok bool) {
+	o := &n.owner
+	if !o.live {
+		return false, false
+	}
+	o.msgs, o.posts = n.inbox.take(o.msgs, o.posts)
+	if len(o.msgs)+len(o.posts) == 0 {
+		return false, true
+	}
+	o.live = n.turn(o.msgs, o.posts)
+	clear(o.msgs)
+	clear(o.posts)
+	return true, o.live
+}
+
+// turn takes these inputs, and lets time pass as often as it is due however many there are. False: the loop ends.
 func (n *Node) turn(msgs []core.Message, posts []input) bool {
+	// What was taken is older than this, as it must be: stickiness counts from when a heartbeat was heard, and that is
+	// not before it was sent.
+	now, ok := n.clock.Now(), true
 	for _, m := range msgs {
-		now := n.clock.Now()
 		if err := n.core.Step(now, m); err != nil {
 			n.count.dropped.Add(1)
 			n.log.Debug().Err(err).Str("from", string(m.From)).Stringer("type", m.Type).Msg("message does not count")
@@ -83,12 +130,12 @@ func (n *Node) turn(msgs []core.Message, posts []input) bool {
 		if !n.settle(now) {
 			return false
 		}
+		now = n.clock.Now()
 	}
-	if !n.tick() {
+	if now, ok = n.tickAt(now); !ok {
 		return false
 	}
 	for _, in := range posts {
-		now := n.clock.Now()
 		in.fn(now, n.core)
 		if !n.settle(now) {
 			return false
@@ -96,25 +143,27 @@ func (n *Node) turn(msgs []core.Message, posts []input) bool {
 		if in.after != nil {
 			in.after()
 		}
-		if !n.tick() {
+		if now, ok = n.tick(); !ok {
 			return false
 		}
 	}
 	return true
 }
 
-func (n *Node) tick() bool {
-	now := n.clock.Now()
+// tick lets time pass for the core if enough has, and returns what time it is. False: the loop ends.
+func (n *Node) tick() (core.Instant, bool) { return n.tickAt(n.clock.Now()) }
+
+func (n *Node) tickAt(now core.Instant) (core.Instant, bool) {
 	gap := now.SinceMin(n.lastTick)
 	if gap < n.tm.Heartbeat/4 {
-		return !n.over()
+		return now, !n.over()
 	}
 	if gap > n.tm.MinElection && n.alarms.allow("pause") {
 		n.log.Warn().Dur("gap", gap).Msg("the election loop did not run for longer than an election timeout: overloaded or paused machine")
 	}
 	n.lastTick = now
 	n.core.Tick(now)
-	return n.settle(now)
+	return now, n.settle(now)
 }
 
 // over reports whether the loop is to end.

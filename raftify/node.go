@@ -69,7 +69,8 @@ type Node struct {
 	death core.Death             // what a supervisor says when this start has ended
 	will  notices
 
-	// Of the owner loop alone, once started.
+	owner owner
+	// Of whoever owns the core, once started.
 	core      *core.Core
 	transport Transport
 	lastTick  core.Instant
@@ -177,7 +178,7 @@ func (n *Node) open() (Transport, error) {
 		}
 		return t, nil
 	case n.cfg.needsGossip():
-		t, err := openGossip(&n.cfg, n.deliver, &n.count, n.log)
+		t, err := openGossip(&n.cfg, n.deliverHere, &n.count, n.log)
 		if err != nil {
 			return nil, fmt.Errorf("open gossip on %s: %w", n.cfg.bound(), err)
 		}
@@ -193,6 +194,18 @@ func (nowhere) Send(core.NodeID, string, core.Message) {}
 func (nowhere) Close() error                           { return nil }
 
 func (n *Node) deliver(m core.Message) {
+	n.receive(m)
+	n.inbox.signal()
+}
+
+// deliverHere is deliver for a transport that holds no lock of its own while it delivers: if nobody is in the owner loop,
+// what the message causes happens on this goroutine.
+func (n *Node) deliverHere(m core.Message) {
+	n.receive(m)
+	n.visit()
+}
+
+func (n *Node) receive(m core.Message) {
 	n.count.received.Add(1)
 	if m.Dead != nil && !n.will.proven(n.snap.Load().Cfg, *m.Dead) {
 		n.count.unproven.Add(1)
@@ -208,6 +221,35 @@ func (n *Node) deliver(m core.Message) {
 // not be called; after true it will, unless the node is closed first.
 func (n *Node) Post(fn func(now core.Instant, c *core.Core)) bool {
 	return n.inbox.post(input{fn: fn})
+}
+
+// Do is Post for those who are in the way of something: if nobody is in the owner loop now, fn and what else waits is
+// carried out on this goroutine before Do returns, since to wake the loop would cost more. So the caller must not hold a
+// lock that fn, the Hook, AfterStep, OnEvent, Store.Save or the transport take, and must not recover from panics, which
+// would hide a broken invariant of the core.
+func (n *Node) Do(fn func(now core.Instant, c *core.Core)) bool {
+	if !n.inbox.put(input{fn: fn}) {
+		return false
+	}
+	n.visit()
+	return true
+}
+
+// visit carries out what waits if nobody is in the owner loop, or leaves it to the loop.
+func (n *Node) visit() {
+	if !n.owner.TryLock() {
+		n.inbox.signal() // whoever is in there may have looked for the last time already
+		return
+	}
+	defer n.owner.Unlock()
+	for range guestTakes {
+		if some, ok := n.take(); !some && ok {
+			return
+		} else if !ok {
+			break // not started yet, or at its end
+		}
+	}
+	n.inbox.signal()
 }
 
 // call runs fn in the owner loop and returns when what it caused has been published and sent.

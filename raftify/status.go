@@ -32,6 +32,7 @@ func (n *Node) publish() {
 		return
 	}
 	n.lastSnap = key
+	n.inbox.signal() // if it is a guest who is in the loop: the loop's timer was set for the old status
 	n.mu.Lock()
 	close(n.changed)
 	n.changed = make(chan struct{})

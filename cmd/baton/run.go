@@ -93,6 +93,7 @@ func superviseNode(cmd *cobra.Command, file, traceFile string) error {
 }
 
 func runNode(cmd *cobra.Command, files *config.Node, parent *supervise.Parent, traceFile string) error {
+	keepHeadroom()
 	held := &holdingWriter{to: cmd.ErrOrStderr()}
 	cfg, err := nodeConfig(files, newLogger(held, files.Config.Log))
 	if err != nil {

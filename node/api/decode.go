@@ -20,25 +20,28 @@ func decodeTx(body []byte) (*block.Tx, error) {
 	if !utf8.Valid(body) {
 		return nil, Malformed("the request is not UTF-8")
 	}
-	fields, err := decodeTexts(body, "payload", "signature")
-	if err != nil {
-		return nil, err
+	payload, signature, plain := plainTx(body)
+	if !plain {
+		fields, err := decodeTexts(body, "payload", "signature")
+		if err != nil {
+			return nil, err
+		}
+		if fields["payload"] == nil || fields["signature"] == nil {
+			return nil, Malformed(`the request must be {"payload":"…","signature":"…"}`)
+		}
+		payload, signature = []byte(*fields["payload"]), *fields["signature"]
 	}
-	payload, signature := fields["payload"], fields["signature"]
-	if payload == nil || signature == nil {
-		return nil, Malformed(`the request must be {"payload":"…","signature":"…"}`)
-	}
-	if *payload == "" {
+	if len(payload) == 0 {
 		return nil, Malformed("payload: empty")
 	}
-	if len(*payload) > block.MaxPayloadBytes {
+	if len(payload) > block.MaxPayloadBytes {
 		return nil, TooLarge(block.MaxPayloadBytes)
 	}
-	sig, err := block.ParseSignature(*signature)
+	sig, err := block.ParseSignature(signature)
 	if err != nil {
 		return nil, Malformed(fmt.Sprintf("signature: must be %d hex digits", 2*block.SignatureBytes))
 	}
-	return &block.Tx{Payload: []byte(*payload), Signature: sig}, nil
+	return &block.Tx{Payload: payload, Signature: sig}, nil
 }
 
 // decodeTexts reads a JSON object whose members are all texts and all among names, none twice. A member that is not

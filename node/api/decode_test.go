@@ -18,6 +18,9 @@ func FuzzDecodeTx(f *testing.F) {
 		`{"payload":"{\"a\":1}","signature":"` + sig + `"}`,
 		` { "signature" : "` + sig + `" , "payload" : "\u00e9\n<" } `,
 		`{"payload":"x","payload":"y","signature":"` + sig + `"}`,
+		`{"payload":"\"\\\/\b\f\n\r\té","signature":"` + sig + "\"}\r\n",
+		`{"payload":"\u00e9","signature":"` + sig + `"}`, `{"payload":"x","signature":"` + sig + `"}{`,
+		"{\"payload\":\"\n\",\"signature\":\"" + sig + `"}`, `{"payload":"\x","signature":"` + sig + `"}`,
 		`{"payload":"\ud800","signature":"` + sig + `"}`,
 		`{}`, `[`, `{"a`, "\xff", `{"payload":[[[[`,
 	} {
@@ -35,6 +38,12 @@ func FuzzDecodeTx(f *testing.F) {
 			}
 			return
 		}
+		if payload, signature, plain := plainTx(body); plain {
+			general, err := decodeTexts(body, "payload", "signature")
+			if err != nil || *general["payload"] != string(payload) || *general["signature"] != signature {
+				t.Fatalf("the short way reads %q %q, the long one %v, %v", payload, signature, general, err)
+			}
+		}
 		var naive map[string]string
 		if err := json.Unmarshal(body, &naive); err != nil {
 			t.Fatalf("accepted what is no JSON: %v", err)
@@ -51,4 +60,18 @@ func FuzzDecodeTx(f *testing.F) {
 			t.Fatalf("sent again: %v", err)
 		}
 	})
+}
+
+// What clients usually send is read the short way.
+func TestPlainTx(t *testing.T) {
+	body := `{"payload":"{\"amount\":\"5\",\"é\":\"a\\\\b\\n\"}","signature":"ab"}`
+	payload, signature, plain := plainTx([]byte(body + "\n"))
+	if !plain || string(payload) != `{"amount":"5","é":"a\\b\n"}` || signature != "ab" {
+		t.Errorf("%q %q %v", payload, signature, plain)
+	}
+	for cut := range body {
+		if payload, signature, plain := plainTx([]byte(body[:cut])); plain {
+			t.Errorf("%q: %q %q", body[:cut], payload, signature)
+		}
+	}
 }

@@ -99,7 +99,7 @@ func (l *Link) authenticate(raw net.Conn) (*remote, *tls.Conn, error) {
 	if err := raw.SetDeadline(time.Now().Add(l.cfg.HandshakeTimeout)); err != nil {
 		return nil, nil, err
 	}
-	conn := tls.Server(raw, l.server)
+	conn := tls.Server(newOutlet(raw), l.server)
 	if err := conn.HandshakeContext(l.ctx); err != nil {
 		return nil, nil, err
 	}

@@ -152,7 +152,7 @@ func (l *Link) dialTLS(ctx context.Context, r *remote, proto string) (net.Conn, 
 	if err != nil {
 		return nil, nil, err
 	}
-	conn := tls.Client(raw, clientTLS(l.cert, proto, r.key))
+	conn := tls.Client(newOutlet(raw), clientTLS(l.cert, proto, r.key))
 	if err = raw.SetDeadline(time.Now().Add(l.cfg.HandshakeTimeout)); err == nil {
 		err = conn.HandshakeContext(ctx)
 	}

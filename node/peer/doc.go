@@ -52,6 +52,9 @@
 // The length is checked before anything is allocated, and the buffer grows only as bytes arrive. A frame that is not
 // allowed on that connection, in that direction, ends the connection.
 //
+// A short frame that nothing stands in front of is written by whoever sends it, as far as the socket takes it without
+// waiting; the connection's writer does the rest, and everything else.
+//
 // # Bounds
 //
 // Waiting per connection: QueueBytes and QueueFrames, the batch in the writer's hands included. One frame in the

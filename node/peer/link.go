@@ -177,7 +177,7 @@ func (l *Link) setPeersLocked(peers []Peer) {
 	}
 }
 
-// Send queues a one-way message and never blocks. The payload is not copied: it must not change any more. No error
+// Send queues a one-way message, or writes a short one at once if nothing is queued, and never blocks. The payload is not copied: it must not change any more. No error
 // means only that the message is queued; it is lost with the connection. Errors: ErrUnknownPeer, ErrNotConnected,
 // ErrQueueFull, ErrTooLarge, ErrClosed.
 func (l *Link) Send(to string, kind byte, payload []byte) error {
@@ -189,7 +189,7 @@ func (l *Link) Send(to string, kind byte, payload []byte) error {
 	if stream == nil {
 		return fmt.Errorf("send to %s: %w", to, ErrNotConnected)
 	}
-	if err := stream.out.push(messageFrame(kind, payload)); err != nil {
+	if err := stream.send(messageFrame(kind, payload)); err != nil {
 		if errors.Is(err, ErrQueueFull) {
 			l.count.drops.Add(1)
 		}

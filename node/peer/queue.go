@@ -47,11 +47,29 @@ func (q *queue) pushLocked(f frame) error {
 	q.count++
 	q.bytes += cost(&f)
 	q.frames = append(q.frames, f)
+	q.poke()
+	return nil
+}
+
+// pass counts f in as push does, but leaves it to the caller, who has to release it, if no other frame is waiting or
+// being written; otherwise f is queued.
+func (q *queue) pass(f *frame) (alone bool, err error) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.closed || q.count > 0 || cost(f) > q.maxBytes {
+		return false, q.pushLocked(*f)
+	}
+	q.count++
+	q.bytes += cost(f)
+	return true, nil
+}
+
+// poke wakes the writer though no frame may be waiting.
+func (q *queue) poke() {
 	select {
 	case q.wake <- struct{}{}:
 	default:
 	}
-	return nil
 }
 
 // pushWait is push that waits for room until ctx ends, then returning ctx's error, or the queue is closed.

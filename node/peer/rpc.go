@@ -88,7 +88,7 @@ func (c *rpcClient) call(ctx context.Context, kind byte, payload []byte) ([]byte
 
 	id, answer := c.expect()
 	defer c.forget(id)
-	if err := c.w.out.pushWait(ctx, requestFrame(id, kind, payload)); err != nil {
+	if err := c.w.sendWait(ctx, requestFrame(id, kind, payload)); err != nil {
 		return nil, err
 	}
 	select {
@@ -237,7 +237,7 @@ func (s *rpcServer) answer(id uint64, payload []byte, err error) {
 	if err != nil {
 		f = answerFrame(classFailure, id, []byte(cleanText(err.Error())))
 	}
-	_ = s.w.out.pushWait(s.ctx, f) // fails only when the connection is over: nobody is left to tell
+	_ = s.w.sendWait(s.ctx, f) // fails only when the connection is over: nobody is left to tell
 }
 
 // cleanText makes a text that comes from or goes to another node short and valid UTF-8.

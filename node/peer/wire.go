@@ -2,6 +2,7 @@ package peer
 
 import (
 	"bufio"
+	"context"
 	"crypto/tls"
 	"errors"
 	"net"
@@ -23,21 +24,34 @@ type wire struct {
 	idle  time.Duration
 	count *counters
 
+	outlet *outlet // below conn; nil: nothing is sent at once
+	// pen is held by whoever writes: the writer while it has something to write, or for a moment who sends at once. It
+	// guards the following.
+	pen    sync.Mutex
+	ready  bool   // the writer runs
+	lively bool   // something was written since the last ping was due
+	whole  []byte // frame being sent at once
+
 	once  sync.Once
 	done  chan struct{} // closed by close
 	cause error         // why; set before done is closed
 }
 
-// idleReader gives every read of its own a deadline; zero leaves the deadline alone.
+// idleReader ends a read that waits for idle, and a quarter of that at most; zero leaves the deadline alone.
 type idleReader struct {
-	conn net.Conn
-	idle time.Duration
+	conn  net.Conn
+	idle  time.Duration
+	until time.Time
 }
 
 func (r *idleReader) Read(p []byte) (int, error) {
 	if r.idle > 0 {
-		if err := r.conn.SetReadDeadline(time.Now().Add(r.idle)); err != nil {
-			return 0, err
+		// To set a deadline costs more than to look whether the last one is far enough.
+		if now := time.Now(); now.Add(r.idle).After(r.until) {
+			r.until = now.Add(r.idle + r.idle/4)
+			if err := r.conn.SetReadDeadline(r.until); err != nil {
+				return 0, err
+			}
 		}
 	}
 	return r.conn.Read(p)
@@ -47,8 +61,9 @@ func (r *idleReader) Read(p []byte) (int, error) {
 // are read, under the deadline that conn has.
 func newWire(cfg *Config, count *counters, raw net.Conn, conn *tls.Conn) *wire {
 	limit := &idleReader{conn: conn}
+	outlet, _ := conn.NetConn().(*outlet)
 	return &wire{
-		conn: conn, raw: raw,
+		conn: conn, raw: raw, outlet: outlet,
 		in:    newFrameReader(limit, maxGreetBytes),
 		limit: limit,
 		out:   newQueue(cfg.QueueBytes, cfg.QueueFrames),
@@ -124,44 +139,104 @@ func (w *wire) readLoop(onFrame func(class, []byte) error) error {
 	}
 }
 
+// atOnceBytes is the longest frame that is sent at once: one TLS record.
+const atOnceBytes = 16 << 10
+
+// send queues f, or writes it on this goroutine if nothing stands in front of it: an idle writer costs more to wake than
+// a frame to write. It never waits; what the socket does not take at once is left to the writer. The errors are the
+// queue's.
+func (w *wire) send(f frame) error {
+	if f.size() > atOnceBytes || !w.pen.TryLock() {
+		return w.out.push(f)
+	}
+	defer w.pen.Unlock()
+	if !w.ready || w.outlet == nil || w.outlet.left() {
+		return w.out.push(f)
+	}
+	if alone, err := w.out.pass(&f); err != nil || !alone {
+		return err
+	}
+	w.whole = append(append(w.whole[:0], f.head[:f.headLen]...), f.payload...)
+	w.outlet.hurry.Store(true)
+	_, err := w.conn.Write(w.whole)
+	w.outlet.hurry.Store(false)
+	w.wrote(&f)
+	w.out.release(&f)
+	w.lively = true
+	switch {
+	case err != nil:
+		w.close(err) // with it goes the frame, as with any lost connection
+	case w.outlet.left():
+		w.out.poke()
+	}
+	return nil
+}
+
+// sendWait is send that waits for room in the queue until ctx ends.
+func (w *wire) sendWait(ctx context.Context, f frame) error {
+	if err := w.send(f); !errors.Is(err, ErrQueueFull) {
+		return err
+	}
+	return w.out.pushWait(ctx, f)
+}
+
 // writeLoop writes what is queued, many frames to one write, and flushes whenever the queue is empty.
 func (w *wire) writeLoop() {
 	ping := time.NewTicker(max(w.idle/3, time.Millisecond))
 	defer ping.Stop()
 	buffered := bufio.NewWriterSize(w.conn, 32<<10)
 	var batch []frame
-	wrote := false // since the last tick
 	for {
-		batch = w.out.take(batch)
-		for i := range batch {
-			f := &batch[i]
-			if err := f.writeTo(buffered); err != nil {
-				w.close(err)
-				return
-			}
-			w.wrote(f)
-			w.out.release(f)
-			f.payload = nil // the backing array is kept, the payload must not be
-		}
-		if len(batch) > 0 {
-			wrote = true
-			continue
-		}
-		if err := buffered.Flush(); err != nil {
+		var err error
+		if batch, err = w.writeQueued(buffered, batch); err != nil {
 			w.close(err)
 			return
 		}
 		select {
 		case <-w.out.wake:
 		case <-ping.C:
-			if !wrote {
+			if w.silent() {
 				_ = w.out.push(newFrame(classPing, nil)) // a full queue is no silence
 			}
-			wrote = false
 		case <-w.done:
 			return
 		}
 	}
+}
+
+// writeQueued writes and flushes until the queue is empty. batch is memory for frames, to be given again.
+func (w *wire) writeQueued(buffered *bufio.Writer, batch []frame) ([]frame, error) {
+	w.pen.Lock()
+	defer w.pen.Unlock()
+	w.ready = true
+	for {
+		if batch = w.out.take(batch); len(batch) == 0 {
+			break
+		}
+		w.lively = true
+		for i := range batch {
+			f := &batch[i]
+			if err := f.writeTo(buffered); err != nil {
+				return batch, err
+			}
+			w.wrote(f)
+			w.out.release(f)
+			f.payload = nil // the backing array is kept, the payload must not be
+		}
+	}
+	if err := buffered.Flush(); err != nil || w.outlet == nil {
+		return batch, err
+	}
+	return batch, w.outlet.flush()
+}
+
+// silent reports whether nothing was written since it was asked last.
+func (w *wire) silent() bool {
+	w.pen.Lock()
+	defer w.pen.Unlock()
+	was := w.lively
+	w.lively = false
+	return !was
 }
 
 // close ends the connection; the first cause counts. It does not block: the socket is closed without a farewell, which

@@ -302,7 +302,7 @@ func (c *Core) sticky(now Instant) bool {
 	return now.SinceMin(c.contact) < c.tm.MinElection
 }
 
-// Tick lets time pass. Call it at least every quarter of a heartbeat; longer gaps are noticed as pauses.
+// Tick lets time pass. Call it every quarter of a heartbeat, or when Quiet says.
 func (c *Core) Tick(now Instant) {
 	c.hook.Tick(now)
 	switch c.role {

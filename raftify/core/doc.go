@@ -106,7 +106,7 @@
 //     before it sends TimeoutNow;
 //   - reads the clocks for a Step after it received the message, and for a Tick before it sends: a follower's faith must
 //     not begin before the heartbeat was sent;
-//   - calls Tick at least each quarter of a heartbeat;
+//   - calls Tick at least each quarter of a heartbeat, or when Quiet says;
 //   - takes Dead out of a message, or drops a Death, unless its signature proves that the node itself wrote it for that
 //     start; and has it told only by whoever saw that very process exit.
 //
