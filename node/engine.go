@@ -239,7 +239,7 @@ func (e *engine) stateOf(hash block.Hash) (*chain.State, error) {
 				if st, err = e.n.ex.Apply(st, b); err != nil {
 					return nil, fmt.Errorf("execute stored block %d again: %w", b.Header.Height, err)
 				}
-				e.n.states.put(st)
+				st = e.n.states.put(st)
 			}
 			return st, nil
 		}

@@ -34,18 +34,22 @@ func (s *states) get(h block.Hash) *chain.State {
 	return s.byID[h]
 }
 
-func (s *states) put(st *chain.State) {
+// put adds the state after a block and returns the one that counts: of two executions of one block the first, since what
+// is built on them and what is stored must be of one line (package merkle).
+func (s *states) put(st *chain.State) *chain.State {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	h, hash := st.Height(), st.BlockHash()
+	if first := s.byID[hash]; first != nil {
+		return first
+	}
 	if len(s.byID) == 0 {
 		s.lowest = h
 	}
 	s.lowest = min(s.lowest, h)
-	if s.byID[hash] == nil {
-		s.byHeight[h] = append(s.byHeight[h], hash)
-	}
+	s.byHeight[h] = append(s.byHeight[h], hash)
 	s.byID[hash] = st
+	return st
 }
 
 // forget drops all that is further below committed than readers may want.

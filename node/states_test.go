@@ -50,6 +50,10 @@ func TestStatesForget(t *testing.T) {
 	for _, st := range append(sts[2:], fork, sts[0], fork, sts[1]) { // in any order, also twice
 		all.put(st)
 	}
+	again, _ := chained(t, c, ex, 1)
+	if kept := all.put(again[1]); kept != sts[1] || all.get(sts[1].BlockHash()) != sts[1] {
+		t.Error("a second execution of a block took the place of the first")
+	}
 	check := func(committed block.Height) {
 		t.Helper()
 		all.forget(committed)
