@@ -148,6 +148,9 @@ var (
 	ErrWrongChain = errors.New("data folder belongs to another chain")
 	// ErrWrongKey is returned by New when the processor key is not the one that the chain knows.
 	ErrWrongKey = errors.New("processor key is not the chain's")
+	// ErrOldFolder is returned by New when the data folder is older than this node's last start: it was restored from a
+	// backup, or copied from another machine, and has forgotten votes and acknowledgements that others rely on.
+	ErrOldFolder = errors.New("data folder is older than this node's last start: it was restored, and may not vote with what it forgot")
 	// ErrRolledBack is returned by Run when the chain does not hold what this node signed: the data folder is older than
 	// its signatures.
 	ErrRolledBack = errors.New("the chain does not hold the last block that this node signed: rolled-back data folder?")

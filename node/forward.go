@@ -17,8 +17,9 @@ const (
 	// forwardRequests is how many may be on their way to the leader at once. What comes meanwhile goes together in the next
 	// one: the busier a node, the fewer requests a transaction costs.
 	forwardRequests = 2
-	// sweepEvery is how often pending transactions are looked after.
+	// sweepEvery is how often pending transactions are looked after, sweepSoon at first when the leader did not take one.
 	sweepEvery = 100 * time.Millisecond
+	sweepSoon  = 5 * time.Millisecond
 )
 
 // run hands queued transactions to the leader, and looks after pending ones while there are any.
@@ -29,8 +30,8 @@ func (r *router) run(ctx context.Context) {
 		r.hand()
 		select {
 		case <-r.wake:
-			if r.startSweeps() {
-				sweep.Reset(sweepEvery)
+			if wait := r.startSweeps(); wait > 0 {
+				sweep.Reset(wait)
 			}
 		case <-sweep.C:
 			if r.sweep() {
@@ -42,15 +43,24 @@ func (r *router) run(ctx context.Context) {
 	}
 }
 
-// startSweeps reports whether the sweeps, which had ended, are to begin again.
-func (r *router) startSweeps() bool {
+// startSweeps returns after which time the next sweep is to come if it is not to come when it would: the sweeps had ended,
+// or one is wanted soon. 0: nothing is to change.
+func (r *router) startSweeps() time.Duration {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.sweeping || len(r.pending) == 0 {
-		return false
+	soon := r.soon
+	r.soon = false
+	switch {
+	case len(r.pending) == 0 || r.sweeping && !soon:
+		return 0
+	case soon:
+		r.sweeping = true
+		wait := r.retry
+		r.retry = min(2*r.retry, sweepEvery)
+		return wait
 	}
 	r.sweeping = true
-	return true
+	return sweepEvery
 }
 
 // hand hands out what is queued, as far as there is a leader and room on the way to it.
@@ -150,7 +160,13 @@ func (r *router) request(leader string, batch []*pending) []byte {
 	for i, p := range batch {
 		raw[i] = p.tx.Raw()
 	}
-	ctx, cancel := context.WithTimeout(r.n.ctx, forwardTimeout)
+	until := r.n.ctx
+	r.mu.Lock()
+	if r.way.leader == leader {
+		until = r.way.ctx
+	}
+	r.mu.Unlock()
+	ctx, cancel := context.WithTimeout(until, forwardTimeout)
 	defer cancel()
 	codes, err := r.n.link.Request(ctx, leader, reqForward, encodeTxs(raw))
 	if err == nil && len(codes) == len(batch) {
@@ -184,10 +200,15 @@ func (r *router) handed(batch []*pending, codes []byte) {
 			r.kick()
 		}
 		switch codes[i] {
-		case handedOK, handedUnknown:
+		case handedOK:
 			p.proposed = true
+		case handedUnknown:
+			p.proposed = true
+			p.sentTo, r.soon = "", true // the connection was lost; twice does no harm
+			r.kick()
 		case handedNotLeader:
-			p.sentTo = "" // the next sweep tries again
+			p.sentTo, r.soon = "", true // most likely it is about to lead: the next sweep tries again
+			r.kick()
 		case handedFull:
 			if !p.proposed {
 				r.finish(p, api.Receipt{}, api.Overloaded(0))

@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -210,6 +208,9 @@ func (n *Node) makeParts() error {
 	}
 	n.engine, n.finalizer, n.checkpoints = newEngine(n), newFinalizer(n), newCheckpoints(n)
 	n.router, n.fetches, n.health = newRouter(n), &fetches{n}, &health{n: n}
+	if err := n.checkMarker(); err != nil {
+		return fmt.Errorf("data folder %s: %w", cfg.DataDir, err)
+	}
 	rcfg := cfg.Raftify
 	rcfg.NeverBootstrap = rcfg.NeverBootstrap || n.store.Election() == nil && n.marked()
 	n.raft, err = raftify.New(raftify.Options{
@@ -222,7 +223,12 @@ func (n *Node) makeParts() error {
 		return fmt.Errorf("election: %w", err)
 	}
 	n.traceStart()
-	n.seen = n.raft.Status().Cfg
+	status := n.raft.Status()
+	if n.seen = status.Cfg; n.seen.Key.Ver > 0 {
+		if err := n.mark(status.Inc, status.Boot); err != nil {
+			return err
+		}
+	}
 	pcfg := cfg.Peer
 	pcfg.Peers = n.peersOf(n.seen)
 	n.peerSet.Store(&pcfg.Peers)
@@ -368,10 +374,10 @@ func (n *Node) electionEvent(e core.Event) {
 	log := n.log.With().Uint64("term", uint64(e.Term)).Logger()
 	switch e.Kind {
 	case core.EventBootstrapped:
-		n.mark()
+		n.markLater()
 		log.Info().Uint64("config", e.Cfg.Ver).Msg("first configuration of the cluster adopted")
 	case core.EventJoined:
-		n.mark()
+		n.markLater()
 		log.Info().Uint64("config", e.Cfg.Ver).Msg("joined the cluster as a learner")
 	case core.EventReconfigured:
 		log.Warn().Uint64("config", e.Cfg.Ver).Str("member", string(e.Peer)).Str("change", e.Detail).Msg("membership changed by this leader")
@@ -407,36 +413,4 @@ func (n *Node) electionEvent(e core.Event) {
 		log.Warn().Str("fitness", e.Detail).Msg("fitness to lead")
 	case core.EventLeading, core.EventRound: // the chain's takeover says the first; the second is each read's
 	}
-}
-
-// marker records outside the data folder that this node was once in a cluster (PROTOCOL R26).
-func (n *Node) marker() string {
-	if n.cfg.StateDir == "" {
-		return ""
-	}
-	return filepath.Join(n.cfg.StateDir, n.cfg.ID+".member")
-}
-
-func (n *Node) marked() bool {
-	m := n.marker()
-	if m == "" {
-		return false
-	}
-	_, err := os.Stat(m)
-	return err == nil
-}
-
-// mark writes the marker. It is called in the owner loop, once in the life of a folder.
-func (n *Node) mark() {
-	m := n.marker()
-	if m == "" {
-		return
-	}
-	text := fmt.Sprintf("%s was a member of chain %s; with an empty data folder it joins and never bootstraps\n",
-		n.cfg.ID, n.cfg.Genesis.ChainID)
-	n.wg.Go(func() {
-		if err := os.WriteFile(m, []byte(text), 0o600); err != nil {
-			n.log.Error().Err(err).Str("file", m).Msg("cannot record that this node is a member of a cluster")
-		}
-	})
 }

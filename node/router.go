@@ -1,6 +1,7 @@
 package node
 
 import (
+	"context"
 	"errors"
 	"slices"
 	"sync"
@@ -30,6 +31,16 @@ type router struct {
 	judged   map[block.Hash]*pending // refused, on a state that is not final yet
 	origins  map[block.Hash][]string // while this node leads: who wants to know
 	early    []verdict               // of a new leader, before a majority has acknowledged its takeover
+	soon     bool                    // the next sweep is not to wait for sweepEvery, but for retry
+	retry    time.Duration           // doubles until another leader is known
+	way      way                     // to the leader that was last known
+}
+
+// way is for how long it makes sense to wait for a leader's answers: until another one is known.
+type way struct {
+	leader string
+	ctx    context.Context
+	end    context.CancelFunc
 }
 
 const (
@@ -41,7 +52,7 @@ const (
 func newRouter(n *Node) *router {
 	return &router{
 		n: n, wake: make(chan struct{}, 1), pending: map[block.Hash]*pending{}, judged: map[block.Hash]*pending{},
-		origins: map[block.Hash][]string{},
+		origins: map[block.Hash][]string{}, retry: sweepSoon,
 	}
 }
 
@@ -112,6 +123,13 @@ func (r *router) leaderChanged(v *view) {
 	}
 	if v.leader == "" {
 		return
+	}
+	if r.way.leader != v.leader {
+		if r.way.end != nil {
+			r.way.end() // what was asked of the one before comes back, and goes to this one
+		}
+		r.way, r.retry = way{leader: v.leader}, sweepSoon
+		r.way.ctx, r.way.end = context.WithCancel(r.n.ctx)
 	}
 	start := len(r.queue)
 	for _, p := range r.pending {

@@ -90,6 +90,13 @@
 // the leader changes the address. Members that have no other reason to talk ping one another, and a
 // heartbeat's answer lists who was heard: what a voter hears is never demoted.
 //
+// What an operator said about an id stands in the configuration as well (Pin): it may join although it is no configured
+// peer, it left and is not promoted by itself, or it was removed and may not come back. So that is as durable as the
+// members are, and holds under every later leader.
+//
+// A node may be told that it should not lead (SetFitness). It says so in each heartbeat's answer; an unfit leader hands over
+// to a fit voter, ever more rarely if that does not last, and unfit nodes campaign late. Neither unseats anybody.
+//
 //	Join         Addr, Seq    let me in; Seq is the leader's token
 //	JoinResp     Cfg, Seq     the configuration, and from the leader the token
 //	Ping, Pong   -            between members

@@ -73,7 +73,7 @@ func TestDemo(t *testing.T) {
 	if got.Dir != dir {
 		t.Errorf("folder is %q, want %q", got.Dir, dir)
 	}
-	assertNoRace(t, dir)
+	assertNoRace(t, dir, 3)
 }
 
 // What a person sees, without a terminal: plain lines, no colours, and no files left.

@@ -47,9 +47,15 @@ type rig struct {
 // newRig raises a cluster of three nodes. Everything ends with the test, and the nodes' logs are looked at.
 func newRig(t *testing.T, users int) *rig {
 	t.Helper()
+	return newRigOf(t, 3, users)
+}
+
+// newRigOf is newRig with another number of nodes.
+func newRigOf(t *testing.T, nodes, users int) *rig {
+	t.Helper()
 	ctx, cancel := context.WithCancelCause(t.Context())
 	r := &run{
-		opts:   Options{Binary: binary, Nodes: 3, Clients: users},
+		opts:   Options{Binary: binary, Nodes: nodes, Clients: users},
 		screen: &Screen{Out: testWriter{t}}, report: &Report{}, dir: t.TempDir(),
 	}
 	r.screen.begin()
@@ -84,16 +90,16 @@ func newRig(t *testing.T, users int) *rig {
 		for _, line := range r.c.complaints(maxProblems) {
 			t.Log(line)
 		}
-		assertNoRace(t, r.dir)
+		assertNoRace(t, r.dir, nodes)
 	})
 	return &rig{T: t, ctx: ctx, c: r.c, w: w, t: traffic}
 }
 
 // assertNoRace looks for reports of the race detector in the logs of the nodes under dir.
-func assertNoRace(t *testing.T, dir string) {
+func assertNoRace(t *testing.T, dir string, nodes int) {
 	t.Helper()
 	logs, err := filepath.Glob(filepath.Join(dir, "node*", "log"))
-	if err != nil || len(logs) != 3 {
+	if err != nil || len(logs) != nodes {
 		t.Errorf("logs are %v, %v", logs, err)
 	}
 	for _, path := range logs {
