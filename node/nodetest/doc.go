@@ -42,8 +42,7 @@
 //
 // # Limits
 //
-// Disks may be lost but do not rot, and nodes are not Byzantine: those belong to the tests of
-// the layers that handle them. Time is event time: a step of a core takes none. The bound of I14 is 10 minET, and
+// Disks may be lost, or rot above the commit, one at a time; rot below it is for the store's tests. Nodes are not Byzantine. Time is event time: a step of a core takes none. The bound of I14 is 10 minET, and
 // four times that when a voter of the majority has refused a block of the present term (the leader's watchdog must end
 // it, after its back-off). While some chain holds a block whose state root others cannot reproduce, only elections
 // without that node's vote succeed: progress is then counted, not demanded.

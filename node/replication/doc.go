@@ -49,7 +49,16 @@
 // Executed answers, and the conditions of R8 are checked again at the append, because the term or the chain may have
 // changed meanwhile. Blocks come in parent order; the executor keeps the states of uncommitted blocks by hash.
 //
+// # Damage
+//
+// A node that cannot show all that it acknowledged is given the mark as Options.Claim (R25). It votes with the mark as
+// its report and says that it lacks some of it, does not campaign or acknowledge, and fetches the blocks by hash, until
+// its chain is as great again. A winner leads without such a chain only if a majority that promised its term, which
+// of three is all others, does not report it.
+//
 // # Limits
+//
+// Damage at or below the commit is not repaired here. Two voters, one of them damaged, wait for the block.
 //
 // Uncommitted blocks are bounded by MaxInflight, bodies of other chains by count and bytes; a follower that lacks
 // more than the leader has in memory fetches certified blocks from anyone, in batches.
