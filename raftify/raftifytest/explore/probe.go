@@ -49,6 +49,7 @@ func (p *probe) Tick(core.Instant)               {}
 func (p *probe) CampaignDelay() time.Duration    { return 0 }
 func (p *probe) Transferring(core.Instant, bool) {}
 func (p *probe) TransferReady(core.NodeID) bool  { return true }
+func (p *probe) MayLead() bool                   { return true }
 func (p *probe) MayReconfigure() bool            { return true }
 func (p *probe) Level(core.NodeID) bool          { return true }
 
