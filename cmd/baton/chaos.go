@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"syscall"
 	"time"
 
@@ -31,7 +32,12 @@ func newChaosCmd() *cobra.Command {
 			}
 			program := filepath.Join(filepath.Dir(self), chaosProgram)
 			if _, err := os.Stat(program); err != nil {
-				if program, err = exec.LookPath(chaosProgram); err != nil {
+				program, err = exec.LookPath(chaosProgram)
+				switch {
+				case err == nil:
+				case slices.Contains(args, "--help"), slices.Contains(args, "-h"):
+					return cmd.Help() // of the flags only the program knows
+				default:
 					return fmt.Errorf("%s is neither beside %s nor in PATH: `make chaos-build` makes it", chaosProgram, self)
 				}
 			}
