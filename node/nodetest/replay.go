@@ -18,7 +18,7 @@ func Replay(c *Checker, events []trace.Event) (Coverage, error) {
 	r := &replay{c: c, nodes: map[core.NodeID]*replayed{}, last: map[run]int64{}, count: Coverage{}}
 	for i := range events {
 		e := &events[i]
-		r.last[run{e.Node, e.Boot}] = e.At
+		r.last[runOf(e)] = e.At
 	}
 	for i := range events {
 		r.count[events[i].Kind]++
@@ -29,10 +29,19 @@ func Replay(c *Checker, events []trace.Event) (Coverage, error) {
 	return r.count, nil
 }
 
-// run is one process.
+// run is one process. A node that lost its disk counts its starts anew, under another incarnation.
 type run struct {
 	node core.NodeID
+	inc  core.Inc
 	boot uint64
+}
+
+func runOf(e *trace.Event) run {
+	r := run{node: e.Node, boot: e.Boot}
+	if e.Inc != nil {
+		r.inc = core.Inc(*e.Inc)
+	}
+	return r
 }
 
 type replay struct {
@@ -131,7 +140,7 @@ func (r *replay) start(e *trace.Event) error {
 	rep := replication.Report{Synced: *e.Synced, Tip: e.Ref.Ref()}
 	r.c.Started(hs, rep, e.Commit.Ref())
 	r.nodes[e.Node] = &replayed{
-		run: run{e.Node, e.Boot}, inc: hs.Inc, cfgs: [2]core.Config{hs.Cfg, hs.Cfg}, durable: rep.Tip, queued: rep,
+		run: runOf(e), inc: hs.Inc, cfgs: [2]core.Config{hs.Cfg, hs.Cfg}, durable: rep.Tip, queued: rep,
 	}
 	return nil
 }

@@ -214,7 +214,8 @@ func (t *Writer) Stepped(now core.Instant, l core.Lease, commit replication.Ref)
 		t.commit = commit
 		t.add(Event{Kind: KindCommit, Ref: NewRef(commit)})
 	}
-	left, at := int64(l.Left(now)), t.clock()
+	at := t.clock()
+	left := max(int64(l.Left(now))-since(now, at), 0) // the process may have stood still since now
 	switch until := at + left; {
 	case left == 0 && t.lease.until > at, left > 0 && l.Term != t.lease.term:
 		t.lease = lease{l.Term, until}
