@@ -144,6 +144,7 @@ func TestFailedSyncIsNotRetried(t *testing.T) {
 }
 
 func testFailedSync(t *testing.T, ofMark bool) {
+	t.Helper()
 	mem := vfs.NewCrashableMem()
 	var armed atomic.Bool
 	var later atomic.Int64

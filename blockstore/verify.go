@@ -107,7 +107,7 @@ func (v *verifier) run(found *slots) error {
 	if err != nil {
 		return err
 	}
-	if err := v.mark(found, st); err != nil {
+	if err := v.mark(found); err != nil {
 		return err
 	}
 	if _, err := checkTail(v.db, st); err != nil {
@@ -158,7 +158,7 @@ func (v *verifier) run(found *slots) error {
 }
 
 // mark compares the mark file with the chain. That the last write is only in one of the two is no fault.
-func (v *verifier) mark(found *slots, st *state) error {
+func (v *verifier) mark(found *slots) error {
 	folder, err := read(v.db, "load folder id", []byte(metaFolder), decodeFolder)
 	if err != nil {
 		return err

@@ -157,9 +157,8 @@ func TestDamage(t *testing.T) {
 				t.Errorf("report %v, want %q", rep.Problems, c.want)
 			}
 			s, err := Open(testOptions(fs))
-			var corruption *CorruptionError
 			if c.then == refuses {
-				if !errors.As(err, &corruption) {
+				if _, ok := errors.AsType[*CorruptionError](err); !ok {
 					t.Fatalf("Open: %v, want a CorruptionError", err)
 				}
 				// The folder was let go of.

@@ -170,7 +170,7 @@ func (s *Store) commit(g *group) (err error) {
 		return nil
 	}
 	s.mark.hold(g.st.seq, repr, len(g.st.election))
-	began := time.Now()
+	began := time.Now() //nolint:forbidigo // for Stats; nothing is decided by it
 	if s.mark.prepare(&g.st, g.from) {
 		err = s.commitBoth(g.pb)
 	} else if err = s.db.Apply(g.pb, pebble.Sync); err == nil {

@@ -30,7 +30,7 @@ const readyLag = 50
 // Submit hands tx to the leader, whoever that is meanwhile, and blocks until it is final or impossible.
 func (n *Node) Submit(ctx context.Context, tx *block.Tx) (api.Receipt, error) {
 	start := time.Now()
-	p, err := n.router.submit(tx)
+	p, err := n.router.submit(tx) //nolint:contextcheck // its way to the leader does not end with the request
 	if err != nil {
 		return api.Receipt{}, err
 	}
@@ -43,7 +43,7 @@ func (n *Node) Submit(ctx context.Context, tx *block.Tx) (api.Receipt, error) {
 
 // SubmitAsync checks tx and starts it on its way.
 func (n *Node) SubmitAsync(_ context.Context, tx *block.Tx) (block.Hash, error) {
-	if _, err := n.router.submit(tx); err != nil {
+	if _, err := n.router.submit(tx); err != nil { //nolint:contextcheck // its way to the leader does not end with the request
 		return block.Hash{}, err
 	}
 	return tx.Hash(), nil

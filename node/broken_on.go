@@ -15,7 +15,7 @@ const signEarly = "R12-early"
 // mutant are the rules that were switched off.
 type mutant struct{ rules []string }
 
-func (n *Node) broken(rule string) bool { return slices.Contains(n.mutant.rules, rule) }
+func (m mutant) broken(rule string) bool { return slices.Contains(m.rules, rule) }
 
 // Break switches rules of this node and of its cores off, by their names there. Call it before Run. Present only in
 // builds with the tag `faults`, for chaos runs that must notice.

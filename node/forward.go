@@ -27,7 +27,7 @@ func (r *router) run(ctx context.Context) {
 	sweep := time.NewTimer(sweepEvery)
 	defer sweep.Stop()
 	for {
-		r.hand()
+		r.hand() //nolint:contextcheck // requests end with the node or with the way to the leader
 		select {
 		case <-r.wake:
 			if wait := r.startSweeps(); wait > 0 {

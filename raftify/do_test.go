@@ -110,7 +110,7 @@ func TestDoMeetsTheEnd(t *testing.T) {
 	var wg sync.WaitGroup
 	for range 4 {
 		wg.Go(func() {
-			for n.Do(func(_ core.Instant, c *core.Core) { c.Status() }) { //nolint:revive // until it is refused
+			for n.Do(func(_ core.Instant, c *core.Core) { c.Status() }) { // until it is refused
 			}
 		})
 	}

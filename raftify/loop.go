@@ -119,7 +119,7 @@ func (n *Node) take() (some, ok bool) {
 func (n *Node) turn(msgs []core.Message, posts []input) bool {
 	// What was taken is older than this, as it must be: stickiness counts from when a heartbeat was heard, and that is
 	// not before it was sent.
-	now, ok := n.clock.Now(), true
+	now := n.clock.Now()
 	for _, m := range msgs {
 		if err := n.core.Step(now, m); err != nil {
 			n.count.dropped.Add(1)
@@ -132,7 +132,8 @@ func (n *Node) turn(msgs []core.Message, posts []input) bool {
 		}
 		now = n.clock.Now()
 	}
-	if now, ok = n.tickAt(now); !ok {
+	now, ok := n.tickAt(now)
+	if !ok {
 		return false
 	}
 	for _, in := range posts {

@@ -30,13 +30,14 @@ const (
 // by the node itself while it lives, and sent by whoever saw its process exit: from then on it is true for ever. Until
 // then it is a secret. It panics if the id is longer than a Config allows.
 func SignDeath(key ed25519.PrivateKey, d core.Death) []byte {
-	b := appendDeath(nil, d)
+	b := encodeDeath(d)
 	return append(b, ed25519.Sign(key, b)...)
 }
 
-func appendDeath(b []byte, d core.Death) []byte {
+// encodeDeath returns what is signed: the notice without its signature.
+func encodeDeath(d core.Death) []byte {
 	invariant(len(d.ID) <= maxIDBytes, "id of %d bytes", len(d.ID))
-	b = append(b, noticePrefix...)
+	b := []byte(noticePrefix)
 	b = append(b, byte(len(d.ID)))
 	b = append(b, d.ID...)
 	b = append(b, d.Inc[:]...)
@@ -67,7 +68,7 @@ func ParseDeath(b []byte) (core.Death, error) {
 // VerifyDeath reports whether the owner of a key signed d.
 func VerifyDeath(key ed25519.PublicKey, d core.Death) bool {
 	return len(key) == ed25519.PublicKeySize && len(d.ID) > 0 && len(d.ID) <= maxIDBytes &&
-		ed25519.Verify(key, appendDeath(nil, d), d.Sig)
+		ed25519.Verify(key, encodeDeath(d), d.Sig)
 }
 
 // Death returns what the death notice of this very start says. A supervisor that is to send it gets it signed, as

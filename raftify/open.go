@@ -16,7 +16,7 @@ func Open(ctx context.Context, opt Options) (*Node, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := n.Start(); err != nil {
+	if err := n.Start(); err != nil { //nolint:contextcheck // it runs until Close; ctx is for the wait only
 		return nil, errors.Join(err, n.Close())
 	}
 	if _, err := n.WaitLeader(ctx); err != nil {

@@ -46,7 +46,10 @@ func listen(addr netip.AddrPort, notice func([]byte), l *log.Logger) (*sockets, 
 	if s.udp, err = net.ListenUDP("udp", net.UDPAddrFromAddrPort(addr)); err != nil {
 		return nil, errors.Join(err, s.tcp.Close())
 	}
-	for size := receiveQueueBytes; size > 0 && s.udp.SetReadBuffer(size) != nil; size /= 2 {
+	for size := receiveQueueBytes; size > 0; size /= 2 {
+		if s.udp.SetReadBuffer(size) == nil {
+			break
+		}
 	}
 	s.wg.Go(s.read)
 	s.wg.Go(s.accept)
@@ -162,7 +165,7 @@ func (s *sockets) DialTimeout(addr string, timeout time.Duration) (net.Conn, err
 
 // DialAddressTimeout is part of memberlist's NodeAwareTransport.
 func (s *sockets) DialAddressTimeout(a memberlist.Address, timeout time.Duration) (net.Conn, error) {
-	return net.DialTimeout("tcp", a.Addr, timeout)
+	return net.DialTimeout("tcp", a.Addr, timeout) //nolint:noctx // memberlist hands no context over
 }
 
 // Shutdown is part of memberlist's Transport. It waits for the readers.

@@ -73,7 +73,7 @@ func appendMessage(m *core.Message) []byte {
 	if m.Dead == nil {
 		f.bytes(nil)
 	} else {
-		f.bytes(append(appendDeath(nil, *m.Dead), m.Dead.Sig...))
+		f.bytes(append(encodeDeath(*m.Dead), m.Dead.Sig...))
 	}
 	return f.buf.Bytes()
 }

@@ -22,7 +22,7 @@ func benchMap(b *testing.B, n int) (*Map, [][]byte) {
 	}
 	store := newMemStore()
 	m := mustUpdate(b, Empty(store), changes...)
-	m, _ = store.checkpoint(b, m)
+	m = store.checkpoint(b, m)
 	return m, keys
 }
 

@@ -18,7 +18,7 @@ func proofMap(tb testing.TB, n int) (*Map, *rand.Rand) {
 	for i := range n {
 		m = mustUpdate(tb, m, Change{Key: randomKey(rng), Value: fmt.Appendf(nil, "%d", i)})
 		if i == n/2 {
-			m, _ = store.checkpoint(tb, m)
+			m = store.checkpoint(tb, m)
 		}
 	}
 	return m, rng

@@ -153,7 +153,7 @@ func TestSaveFailsAndIsRepeated(t *testing.T) {
 	for range 50 {
 		m, want = randomStep(t, rng, m, want)
 	}
-	m, _ = store.checkpoint(t, m)
+	m = store.checkpoint(t, m)
 	for range 50 {
 		m, want = randomStep(t, rng, m, want)
 	}

@@ -17,9 +17,10 @@ import (
 	"github.com/baton-ha/baton/node"
 )
 
-// freePorts finds n ports in a row on loopback of which none is in use, TCP or UDP.
-func freePorts(t *testing.T, n int) int {
+// freePorts finds three ports in a row on loopback of which none is in use, TCP or UDP.
+func freePorts(t *testing.T) int {
 	t.Helper()
+	const n = 3
 	for range 100 {
 		var lc net.ListenConfig
 		l, err := lc.Listen(t.Context(), "tcp", "127.0.0.1:0")
@@ -88,7 +89,7 @@ func (r *running) wait(t *testing.T) (code int, stderr string) {
 func TestRunServesUntilItIsStopped(t *testing.T) {
 	me := filepath.Join(t.TempDir(), "me.json")
 	pub := strings.TrimSpace(good(t, "key", "new", "--out", me))
-	base := freePorts(t, 3)
+	base := freePorts(t)
 	dir, conf := cluster(t, "--nodes", "1", "--base-port", fmt.Sprint(base), "--fund", pub+"=100")
 	url := fmt.Sprintf("http://127.0.0.1:%d", base+2)
 

@@ -50,7 +50,7 @@ func awaitStatus(t *testing.T, url, what string, ok func(wire.Status) bool) wire
 
 // A supervised node is two processes; the worker may be killed, and the service manager hears how it is.
 func TestSupervisedRun(t *testing.T) {
-	base := freePorts(t, 3)
+	base := freePorts(t)
 	dir, conf := cluster(t, "--nodes", "1", "--base-port", fmt.Sprint(base))
 	url := fmt.Sprintf("http://127.0.0.1:%d", base+2)
 	socket := filepath.Join(t.TempDir(), "notify")
@@ -101,7 +101,7 @@ func TestSupervisedRun(t *testing.T) {
 
 // Whoever kills the supervisor gets rid of the worker too, and may start the node again at once.
 func TestWorkerEndsWithItsSupervisor(t *testing.T) {
-	base := freePorts(t, 3)
+	base := freePorts(t)
 	_, conf := cluster(t, "--nodes", "1", "--base-port", fmt.Sprint(base))
 	url := fmt.Sprintf("http://127.0.0.1:%d", base+2)
 	before := 0
@@ -127,7 +127,7 @@ func TestWorkerEndsWithItsSupervisor(t *testing.T) {
 }
 
 func TestRunWithoutSupervisor(t *testing.T) {
-	base := freePorts(t, 3)
+	base := freePorts(t)
 	_, conf := cluster(t, "--nodes", "1", "--base-port", fmt.Sprint(base))
 	node := start(t, conf, "--no-supervise")
 	st := awaitStatus(t, fmt.Sprintf("http://127.0.0.1:%d", base+2), "it leads", func(st wire.Status) bool { return st.State == wire.StateLeader })

@@ -74,7 +74,7 @@ func (c *Chain) next() *job {
 	if c.st.Role != core.RoleLeader && c.take != nil && c.synced < c.st.Term && !c.refusing() {
 		return &job{kind: jobSync, target: *c.take, label: c.st.Term, prefer: []core.NodeID{c.st.Leader}}
 	}
-	if c.claim != nil && own.Less(*c.claim) && !(c.repairRefused && c.now.SinceMin(c.repairRefusedAt) < 2*c.opt.MinElection) {
+	if c.claim != nil && own.Less(*c.claim) && (!c.repairRefused || c.now.SinceMin(c.repairRefusedAt) >= 2*c.opt.MinElection) {
 		return &job{kind: jobRepair, target: c.claim.Tip, label: c.claim.Synced, prefer: []core.NodeID{c.st.Leader}}
 	}
 	return nil

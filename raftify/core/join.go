@@ -92,7 +92,7 @@ func (c *Core) noteJoin(now Instant, m Message) uint64 {
 	if known && had.Inc == m.Inc && had.Addr == m.Addr {
 		return 0
 	}
-	if why := c.mayJoin(m); why != "" && !(known && had.Inc == m.Inc) {
+	if why := c.mayJoin(m); why != "" && (!known || had.Inc != m.Inc) {
 		c.event(Event{Kind: EventJoinRefused, Peer: m.From, Detail: why})
 		return 0
 	}

@@ -344,7 +344,7 @@ func votersApart(a, b Config) int {
 	n := 0
 	count := func(x, y Config) {
 		for _, m := range x.Members {
-			if o, ok := y.Member(m.ID); m.Voter && !(ok && o.Voter && o.Inc == m.Inc) {
+			if o, ok := y.Member(m.ID); m.Voter && (!ok || !o.Voter || o.Inc != m.Inc) {
 				n++
 			}
 		}

@@ -95,7 +95,7 @@ func (c *Core) changedPins(ch Change) ([]Pin, error) {
 		next = released(next)
 	case ChangePromote:
 		next = released(next)
-	case ChangeDemote:
+	case ChangeDemote, ChangeMove:
 	case ChangeLeave:
 		next.State = PinHeld
 	case ChangeRemove:

@@ -147,7 +147,7 @@ func (k *Checker) installed(at time.Duration, old core.Config, hs core.HardState
 	apart := 0
 	for _, pair := range [][2]core.Config{{old, next}, {next, old}} {
 		for _, m := range pair[0].Members {
-			if o, ok := pair[1].Member(m.ID); m.Voter && !(ok && o.Voter && o.Inc == m.Inc) {
+			if o, ok := pair[1].Member(m.ID); m.Voter && (!ok || !o.Voter || o.Inc != m.Inc) {
 				apart++
 			}
 		}

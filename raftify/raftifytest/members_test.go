@@ -400,6 +400,7 @@ func TestUnsafeChangesAreRefused(t *testing.T) {
 // schedule4: 1, which leads five, goes on from one configuration to the next although nobody but its own side has the
 // first; 4 and 5 still have the old one, and elect.
 func schedule4(t *testing.T, off func(*core.Core)) error {
+	t.Helper()
 	r := newRun(off, raftifytest.Config{Seed: 1, Nodes: 5})
 	r.lead(t)
 	r.arm()
@@ -451,6 +452,7 @@ func TestSchedule09LostDiskVotesAgain(t *testing.T) { pass(t, schedule9) }
 
 // schedule13: one of three voters dies for longer than kick_after, and comes back; then another one dies.
 func schedule13(t *testing.T, off func(*core.Core)) error {
+	t.Helper()
 	r := newRun(off, raftifytest.Config{Seed: 1, Membership: &core.Membership{KickAfter: kickAfter}})
 	r.lead(t)
 	r.arm()
@@ -470,6 +472,7 @@ func TestSchedule13KickToTwo(t *testing.T) { pass(t, schedule13) }
 
 // schedule14: nothing but the links between the leader and 4 and 5 is cut. They live, and must not be demoted.
 func schedule14(t *testing.T, off func(*core.Core)) error {
+	t.Helper()
 	r := newRun(off, raftifytest.Config{Seed: 1, Nodes: 5, Membership: automatic(5)})
 	r.lead(t)
 	r.arm()
@@ -487,6 +490,7 @@ func TestSchedule14OneLinkCut(t *testing.T) { pass(t, schedule14) }
 
 // schedule32: 3 is away while 2 and 1 are replaced by 4 and 5. Whom it knows has gone, and whom it hears it does not know.
 func schedule32(t *testing.T, off func(*core.Core)) error {
+	t.Helper()
 	r := newRun(off, raftifytest.Config{Seed: 1, Nodes: 5, Voters: 3, Membership: automatic(5)})
 	r.lead(t)
 	r.Crash("3")

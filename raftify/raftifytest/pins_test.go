@@ -8,10 +8,10 @@ import (
 	"github.com/baton-ha/baton/raftify/raftifytest"
 )
 
-// pins of the configuration of whoever holds the lease.
-func (r *run) pin(id core.NodeID) core.Pin {
+// pin is that of 4, the stranger, in the configuration of whoever holds the lease.
+func (r *run) pin() core.Pin {
 	if h := r.Holder(); h != "" {
-		p, _ := r.Node(h).Core().Status().Cfg.Pin(id)
+		p, _ := r.Node(h).Core().Status().Cfg.Pin("4")
 		return p
 	}
 	return core.Pin{}
@@ -87,12 +87,12 @@ func TestBarredStaysOutWithEmptyDisk(t *testing.T) {
 	if err := r.Run(30 * minET); err != nil {
 		t.Fatal(err)
 	}
-	if p := r.pin("4"); p.State != core.PinBarred || len(r.voters()) != 3 {
+	if p := r.pin(); p.State != core.PinBarred || len(r.voters()) != 3 {
 		t.Fatalf("pin %+v, voters %v", p, r.voters())
 	}
 	r.change(t, core.ChangeInvite, "4")
 	r.untilVoters(t, 30*minET, "1", "2", "3", "4")
-	if p := r.pin("4"); p.State != 0 {
+	if p := r.pin(); p.State != 0 {
 		t.Errorf("pin %+v of a configured peer that is in again", p)
 	}
 }
@@ -135,13 +135,13 @@ func TestLeaveLasts(t *testing.T) {
 	if err := r.Run(20 * minET); err != nil {
 		t.Fatal(err)
 	}
-	if v := r.voters(); len(v) != 3 || r.pin("4").State != core.PinHeld {
-		t.Fatalf("voters %v, pin %+v", v, r.pin("4"))
+	if v := r.voters(); len(v) != 3 || r.pin().State != core.PinHeld {
+		t.Fatalf("voters %v, pin %+v", v, r.pin())
 	}
 	r.change(t, core.ChangePromote, "4")
 	r.untilVoters(t, 10*minET, "1", "2", "3", "4")
-	if r.pin("4").State != 0 {
-		t.Errorf("pin %+v", r.pin("4"))
+	if r.pin().State != 0 {
+		t.Errorf("pin %+v", r.pin())
 	}
 }
 

@@ -64,7 +64,7 @@ func ask(t *testing.T, c net.Conn, limit time.Duration) error {
 }
 
 func hear(c net.Conn, limit time.Duration) error {
-	_ = c.SetReadDeadline(time.Now().Add(limit)) //nolint:forbidigo // real sockets
+	_ = c.SetReadDeadline(time.Now().Add(limit))
 	_, err := c.Read(make([]byte, 100))
 	return err
 }

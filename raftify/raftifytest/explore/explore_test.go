@@ -124,7 +124,10 @@ func TestCutIsSaid(t *testing.T) {
 // TestBadBounds: what makes no sense is refused.
 func TestBadBounds(t *testing.T) {
 	for _, cfg := range []explore.Config{
-		{Nodes: 0, MaxTerm: 1}, {Nodes: 5, MaxTerm: 1}, {Nodes: 3, MaxTerm: 0}, {Nodes: 3, Voters: 4, MaxTerm: 1},
+		{Nodes: 0, MaxTerm: 1},
+		{Nodes: 5, MaxTerm: 1},
+		{Nodes: 3, MaxTerm: 0},
+		{Nodes: 3, Voters: 4, MaxTerm: 1},
 		{Nodes: 3, MaxTerm: 1, Timed: &explore.Timed{}},
 	} {
 		if _, err := explore.Run(cfg, nil); err == nil {

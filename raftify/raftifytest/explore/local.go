@@ -277,7 +277,7 @@ func (l *local) installed() {
 	apart := 0
 	for _, pair := range [][2]core.Config{{was, cfg}, {cfg, was}} {
 		for _, x := range pair[0].Members {
-			if o, ok := pair[1].Member(x.ID); x.Voter && !(ok && o.Voter && o.Inc == x.Inc) {
+			if o, ok := pair[1].Member(x.ID); x.Voter && (!ok || !o.Voter || o.Inc != x.Inc) {
 				apart++
 			}
 		}
@@ -391,14 +391,6 @@ func (p printer) num(ns ...uint64) {
 		b = binary.BigEndian.AppendUint64(b, n)
 	}
 	p.h.Write(b)
-}
-
-func (p printer) flag(f bool) {
-	if f {
-		p.num(1)
-	} else {
-		p.num(0)
-	}
 }
 
 func (p printer) cfg(c core.Config) {

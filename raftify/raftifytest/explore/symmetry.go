@@ -99,6 +99,7 @@ func (m *machine) imageOf(p perm, a action) action {
 		a.arg = uint32(m.cfg.changeIndex(ch.Kind, p.of(ch.Member.ID)))
 	case actTransfer:
 		a.arg = uint32(p[a.arg])
+	default: // names nobody but the node itself
 	}
 	return a
 }

@@ -47,10 +47,10 @@ func (r *rig) killed(k int, leader bool) []*node {
 	r.ok(err)
 	order := slices.Clone(r.c.nodes)
 	slices.SortStableFunc(order, func(a, b *node) int {
-		switch {
-		case (a.id == id) == (b.id == id):
+		if (a.id == id) == (b.id == id) {
 			return 0
-		case (a.id == id) == leader:
+		}
+		if (a.id == id) == leader {
 			return -1
 		}
 		return 1

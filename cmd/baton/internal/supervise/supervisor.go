@@ -16,8 +16,8 @@ import (
 )
 
 const (
-	backoffMin = 100 * time.Millisecond
-	backoffMax = 4 * time.Second // a dead worker is back within 5 s
+	minBackoff = 100 * time.Millisecond
+	maxBackoff = 4 * time.Second // a dead worker is back within 5 s
 	// livedLong is after how long a worker's death is no longer one of a row.
 	livedLong = 30 * time.Second
 	// lastWords is how long a supervisor that is about to end goes on telling of its worker's death.
@@ -60,7 +60,7 @@ func Run(ctx context.Context, opt Options) (status int, err error) {
 		if time.Since(begun) >= livedLong {
 			wait = 0
 		}
-		wait = min(max(2*wait, backoffMin), backoffMax)
+		wait = min(max(2*wait, minBackoff), maxBackoff)
 		s.log.Warn().Int("pid", end.pid).Stringer("end", end.state).Dur("after", wait).Msg("the worker died: the others were told, it is started again")
 		timer := time.NewTimer(wait)
 		select {
