@@ -37,6 +37,13 @@ func newNetwork(t *testing.T, size int) *network {
 	targets, gossip := slices.Clone(c.cfgs[0].Peer.Peers), slices.Clone(c.cfgs[0].Raftify.Peers)
 	for i := range c.cfgs {
 		cfg := &c.cfgs[i]
+		// Where a node says that it is reaches nobody: each is to be reached through the forwarders alone.
+		nowhere, err := (&net.ListenConfig{}).ListenPacket(t.Context(), "udp", net.JoinHostPort(host, "0"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = nowhere.Close() })
+		cfg.Raftify.AdvertiseAddr = nowhere.LocalAddr().String()
 		cfg.Peer.Peers, cfg.Raftify.Peers = slices.Clone(targets), slices.Clone(gossip)
 		cfg.Raftify.PeerList = nil
 		for j := range targets {
