@@ -72,9 +72,9 @@ func (s *sim) mayWipe(n *node) bool {
 }
 
 // twoFaults reports whether there is no way on: each majority of the newest configuration has a voter whose disk was
-// lost, or one that holds a wrong block which the greatest chain of all that could vote does not cut. R13 forbids to drop
-// a block that a lost disk may have acknowledged, and R14 to let anybody go without a majority. Three voters stand one
-// such fault, five stand two.
+// lost, or one that holds a wrong block which the greatest chain of all that could vote does not cut, or one that lost a
+// block to rot that nobody else has. R13 forbids to drop a block that a lost disk may have acknowledged, and R14 to let
+// anybody go without a majority. Three voters stand one such fault, five stand two.
 func (s *sim) twoFaults() bool {
 	cfg := s.newest()
 	live := s.living(cfg, "")
@@ -84,14 +84,20 @@ func (s *sim) twoFaults() bool {
 			best = r
 		}
 	}
-	fit := slices.DeleteFunc(live, func(n *node) bool { return s.wrongBlock(n) && !n.report().Less(best) })
+	fit := slices.DeleteFunc(slices.Clone(live), func(n *node) bool {
+		return s.wrongBlock(n) && !n.report().Less(best) || gone(n, live)
+	})
 	return len(fit) < cfg.Majority()
 }
 
-// report is what a node's disk would let it say in a vote.
-func (n *node) report() replication.Report {
-	return replication.Report{Synced: n.disk.im.synced, Tip: n.disk.im.tip()}
+// gone reports whether a node reports blocks that it lost and that none of others holds.
+func gone(n *node, others []*node) bool {
+	c := n.disk.im.claim
+	return c != nil && !slices.ContainsFunc(others, func(o *node) bool { return o.disk.im.holds(c.Tip) })
 }
+
+// report is what a node's disk would let it say in a vote.
+func (n *node) report() replication.Report { return n.disk.im.asserted() }
 
 // changeMembers has the leader try one change.
 func (s *sim) changeMembers() {

@@ -1,6 +1,7 @@
 package nodetest
 
 import (
+	"slices"
 	"time"
 
 	"github.com/baton-ha/baton/node/replication"
@@ -118,6 +119,10 @@ func (s *sim) recover() time.Duration {
 			return took
 		}
 		return -1
+	}
+	if s.decided() == height && s.wrongBlocks() && slices.ContainsFunc(q, func(n *node) bool { return gone(n, q) }) && s.twoFaults() {
+		s.count.hit("wrong block on one disk and another disk rotten")
+		return took
 	}
 	if s.decided() == height {
 		s.violate("I14: %v, whole and connected, committed nothing in %v", ids(q), limit)
