@@ -252,6 +252,11 @@ func (n *Node) Account(_ context.Context, pub [32]byte, _ bool) (api.Account, er
 	}, nil
 }
 
+// ProvenAccount implements api.Backend: this ledger is no tree, so there is nothing to prove with.
+func (n *Node) ProvenAccount(context.Context, [32]byte, bool) (api.Account, error) {
+	return api.Account{}, &api.Error{Status: 422, Code: wire.CodeRejected, Message: "this ledger has no proofs"}
+}
+
 // Status implements api.Backend.
 func (n *Node) Status() api.Status {
 	_, leader := n.raft.LeaderWithID()
