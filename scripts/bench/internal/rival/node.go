@@ -257,6 +257,11 @@ func (n *Node) ProvenAccount(context.Context, [32]byte, bool) (api.Account, erro
 	return api.Account{}, &api.Error{Status: 422, Code: wire.CodeRejected, Message: "this ledger has no proofs"}
 }
 
+// StateEntry implements api.Backend: accounts are all that this ledger has.
+func (n *Node) StateEntry(context.Context, []byte, bool, bool) (api.StateEntry, error) {
+	return api.StateEntry{}, &api.Error{Status: 422, Code: wire.CodeRejected, Message: "this ledger has accounts alone"}
+}
+
 // Status implements api.Backend.
 func (n *Node) Status() api.Status {
 	_, leader := n.raft.LeaderWithID()
