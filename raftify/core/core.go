@@ -161,7 +161,7 @@ func New(opt Options) (*Core, error) {
 		return nil, errors.New("options need a source of randomness")
 	}
 	if opt.Hook == nil {
-		opt.Hook = &nopHook{}
+		opt.Hook = &BasicHook{}
 	}
 	if opt.State.Vote.Kind == 0 { // a new folder
 		opt.State.Vote.Kind = VoteNone

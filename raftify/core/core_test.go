@@ -147,24 +147,15 @@ func TestOwnVoteOfAnOlderTermIsNotTakenForTheNewOne(t *testing.T) {
 
 // reportHook counts how often the report is read. It never takes over.
 type reportHook struct {
+	core.BasicHook
 	reports *int
 	unfit   bool
 }
 
-func (h *reportHook) Observe(core.Instant, core.Status)                            {}
-func (h *reportHook) Elected(core.Instant, core.Term, []core.Report)               {}
-func (h *reportHook) TakeoverDurable(core.Instant, core.Term)                      {}
-func (h *reportHook) HeartbeatAttachment() []byte                                  { return nil }
-func (h *reportHook) LeaderHeartbeat(core.Instant, core.NodeID, core.Term, []byte) {}
-func (h *reportHook) Tick(core.Instant)                                            {}
-func (h *reportHook) CampaignDelay() time.Duration                                 { return 0 }
-func (h *reportHook) MayLead() bool                                                { return !h.unfit }
-func (h *reportHook) Transferring(core.Instant, bool)                              {}
-func (h *reportHook) TransferReady(core.NodeID) bool                               { return true }
-func (h *reportHook) MayReconfigure() bool                                         { return true }
-func (h *reportHook) Level(core.NodeID) bool                                       { return true }
-func (h *reportHook) Commands() []core.Command                                     { return nil }
-func (h *reportHook) Report() []byte                                               { *h.reports++; return []byte("r") }
+func (h *reportHook) Elected(core.Instant, core.Term, []core.Report) {}
+func (h *reportHook) TakeoverDurable(core.Instant, core.Term)        {}
+func (h *reportHook) MayLead() bool                                  { return !h.unfit }
+func (h *reportHook) Report() []byte                                 { *h.reports++; return []byte("r") }
 
 // TestNewIncarnationCountsItsOwnBoots: a replaced disk starts at boot 1 again (R3, R26).
 func TestNewIncarnationCountsItsOwnBoots(t *testing.T) {

@@ -172,7 +172,7 @@ func samples() []*Core {
 			}
 			c.opt = Options{Session: 5, Addr: "a", Membership: &Membership{KickAfter: time.Hour, MaxVoters: 5}}
 			c.tm = DefaultTiming(1)
-			c.hook = &nopHook{}
+			c.hook = &BasicHook{}
 			c.role, c.hs.Cfg.Key.Ver = role, ver
 			c.boot.promises = map[NodeID]bool{"a": true, "b": true}
 			out = append(out, c)

@@ -1,6 +1,9 @@
 package core
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // Report is a voter's attachment to its vote, as the winner sees it.
 type Report struct {
@@ -79,50 +82,94 @@ type Command struct {
 	Reason  string
 }
 
-// nopHook is the application of a core that is used alone: a takeover is done as soon as it is durable, and that counts
-// as its commit. Heartbeats say so, because a follower's back-off ends at a commit as well.
-type nopHook struct {
+// BasicHook is a Hook that does what a node without one does: a takeover is done as soon as it is durable. Embed
+// it and override what you need. The commonest need is an attachment on votes: Report is what this node attaches to
+// each vote that it gives, read once the vote is on its disk, and Elected gives the winner those of the majority that
+// elected it, its own included. An Elected of one's own ends with BasicHook.Elected, or with BasicHook.Refuse for a
+// winner that must not lead. All methods are called in the owner loop: they must not block. The zero value is ready.
+type BasicHook struct {
 	cmds  []Command
 	leads Term // the term whose takeover is done
 }
 
-func (h *nopHook) Observe(Instant, Status)      {}
-func (h *nopHook) Report() []byte               { return nil }
-func (h *nopHook) Tick(Instant)                 {}
-func (h *nopHook) CampaignDelay() time.Duration { return 0 }
-func (h *nopHook) MayLead() bool                { return true }
-func (h *nopHook) Transferring(Instant, bool)   {}
-func (h *nopHook) TransferReady(NodeID) bool    { return true }
-func (h *nopHook) MayReconfigure() bool         { return true }
-func (h *nopHook) Level(NodeID) bool            { return true }
+var _ Hook = (*BasicHook)(nil)
 
-func (h *nopHook) Elected(_ Instant, term Term, _ []Report) {
+// Observe does nothing.
+func (h *BasicHook) Observe(Instant, Status) {}
+
+// Report attaches nothing.
+func (h *BasicHook) Report() []byte { return nil }
+
+// Tick does nothing.
+func (h *BasicHook) Tick(Instant) {}
+
+// CampaignDelay is none.
+func (h *BasicHook) CampaignDelay() time.Duration { return 0 }
+
+// MayLead says yes.
+func (h *BasicHook) MayLead() bool { return true }
+
+// Transferring does nothing.
+func (h *BasicHook) Transferring(Instant, bool) {}
+
+// TransferReady says yes to all.
+func (h *BasicHook) TransferReady(NodeID) bool { return true }
+
+// MayReconfigure says yes.
+func (h *BasicHook) MayReconfigure() bool { return true }
+
+// Level says yes to all.
+func (h *BasicHook) Level(NodeID) bool { return true }
+
+// Elected accepts the leadership of a term.
+func (h *BasicHook) Elected(_ Instant, term Term, _ []Report) {
 	h.leads = 0
-	h.cmds = append(h.cmds, Command{Kind: CmdTakeoverWriting, Term: term})
+	h.Command(Command{Kind: CmdTakeoverWriting, Term: term})
 }
 
-func (h *nopHook) TakeoverDurable(_ Instant, term Term) {
+// Refuse gives a won term up, and stays out of elections for a while.
+func (h *BasicHook) Refuse(term Term, reason string) {
+	h.leads = 0
+	h.Command(Command{Kind: CmdStepDown, Term: term, StayOut: 2, Reason: reason})
+}
+
+// TakeoverDurable begins to lead.
+func (h *BasicHook) TakeoverDurable(_ Instant, term Term) {
 	h.leads = term
-	h.cmds = append(h.cmds, Command{Kind: CmdTakeoverDone, Term: term}, Command{Kind: CmdCommitted, Term: term})
+	h.Command(Command{Kind: CmdTakeoverDone, Term: term})
+	h.Command(Command{Kind: CmdCommitted, Term: term})
 }
 
-// HeartbeatAttachment is one byte once the takeover is done. It cannot be left over from an earlier term: there is no
-// heartbeat before Elected.
-func (h *nopHook) HeartbeatAttachment() []byte {
+// HeartbeatAttachment is one byte once the takeover is done, which counts as a commit: followers' failures are forgotten
+// then. It cannot be left over from an earlier term: there is no heartbeat before Elected.
+func (h *BasicHook) HeartbeatAttachment() []byte {
 	if h.leads > 0 {
 		return []byte{1}
 	}
 	return nil
 }
 
-func (h *nopHook) LeaderHeartbeat(_ Instant, _ NodeID, term Term, att []byte) {
-	if len(att) > 0 {
-		h.cmds = append(h.cmds, Command{Kind: CmdCommitted, Term: term})
+// LeaderHeartbeat notes that the takeover is done.
+func (h *BasicHook) LeaderHeartbeat(_ Instant, _ NodeID, term Term, attachment []byte) {
+	if len(attachment) > 0 {
+		h.Command(Command{Kind: CmdCommitted, Term: term})
 	}
 }
 
-func (h *nopHook) Commands() []Command {
+// Command asks the core for something at the end of the present step.
+func (h *BasicHook) Command(c Command) { h.cmds = append(h.cmds, c) }
+
+// Commands implements Hook.
+func (h *BasicHook) Commands() []Command {
 	c := h.cmds
 	h.cmds = nil
 	return c
+}
+
+// Leads returns the term whose takeover is done, 0 when none was since the last Elected.
+func (h *BasicHook) Leads() Term { return h.leads }
+
+// Clone returns an independent copy, for Core.Clone.
+func (h *BasicHook) Clone() BasicHook {
+	return BasicHook{cmds: slices.Clone(h.cmds), leads: h.leads}
 }

@@ -186,10 +186,11 @@ func (c *Core) Ready() Ready {
 func (c *Core) Clone(h Hook) *Core {
 	d := *c
 	if h == nil {
-		h = &nopHook{}
-		if n, ok := c.hook.(*nopHook); ok {
-			*h.(*nopHook) = nopHook{cmds: slices.Clone(n.cmds), leads: n.leads}
+		basic := &BasicHook{}
+		if b, ok := c.hook.(*BasicHook); ok {
+			*basic = b.Clone()
 		}
+		h = basic
 	}
 	d.hook = h
 	d.flt = c.flt.clone()

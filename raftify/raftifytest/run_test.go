@@ -111,36 +111,25 @@ func (r *run) demandOf(id core.NodeID, limit time.Duration) error {
 	return r.Err()
 }
 
-// stuckApp is an application that cannot take over on the node that wins first.
+// stuckApp is an application that cannot take over on the node that wins first. It never tells of a commit.
 type stuckApp struct {
+	core.BasicHook
 	id    core.NodeID
 	stuck *core.NodeID
-	cmds  []core.Command
 }
 
-func (a *stuckApp) Observe(core.Instant, core.Status)                            {}
-func (a *stuckApp) Report() []byte                                               { return nil }
-func (a *stuckApp) HeartbeatAttachment() []byte                                  { return nil }
-func (a *stuckApp) LeaderHeartbeat(core.Instant, core.NodeID, core.Term, []byte) {}
-func (a *stuckApp) Tick(core.Instant)                                            {}
-func (a *stuckApp) CampaignDelay() time.Duration                                 { return 0 }
-func (a *stuckApp) MayLead() bool                                                { return true }
-func (a *stuckApp) Transferring(core.Instant, bool)                              {}
-func (a *stuckApp) TransferReady(core.NodeID) bool                               { return true }
-func (a *stuckApp) MayReconfigure() bool                                         { return true }
-func (a *stuckApp) Level(core.NodeID) bool                                       { return true }
-func (a *stuckApp) TakeoverDurable(_ core.Instant, term core.Term)               { a.cmd(core.CmdTakeoverDone, term) }
+func (a *stuckApp) HeartbeatAttachment() []byte { return nil }
 
-func (a *stuckApp) cmd(k core.CommandKind, term core.Term) {
-	a.cmds = append(a.cmds, core.Command{Kind: k, Term: term})
+func (a *stuckApp) TakeoverDurable(_ core.Instant, term core.Term) {
+	a.Command(core.Command{Kind: core.CmdTakeoverDone, Term: term})
 }
-func (a *stuckApp) Commands() []core.Command { c := a.cmds; a.cmds = nil; return c }
-func (a *stuckApp) Elected(_ core.Instant, term core.Term, _ []core.Report) {
+
+func (a *stuckApp) Elected(now core.Instant, term core.Term, reports []core.Report) {
 	if *a.stuck == "" {
 		*a.stuck = a.id
 	}
 	if *a.stuck != a.id {
-		a.cmd(core.CmdTakeoverWriting, term)
+		a.BasicHook.Elected(now, term, reports)
 	}
 }
 

@@ -157,7 +157,7 @@ func (m *machine) start(l *local) {
 		}
 	}
 	hs.Boot = 1 // not raised: then what an earlier start sent still counts, which is more than R3 lets happen
-	l.app.cmds, l.app.leads = nil, 0
+	l.app.BasicHook = core.BasicHook{}
 	l.writes, l.rounds, l.peers = nil, 0, [maxNodes]start{}
 	opt := core.Options{
 		State: *hs, Session: sessionOf(l.node, l.gen, hs.Boot), Addr: addrOf(l.id()), Timing: timing(),
@@ -182,7 +182,7 @@ func incOf(i int, gen uint8) (c core.Inc) { c[0], c[1] = byte(i+1), gen+1; retur
 // settle takes out of the core what it wants, and notes what others see of it.
 func (m *machine) settle(l *local) {
 	if m.cfg.Timed == nil { // time is free, so back-off means nothing
-		l.app.cmd(core.CmdCommitted, 0)
+		l.app.Command(core.Command{Kind: core.CmdCommitted, Term: 0})
 		l.core.Poke(l.now)
 	}
 	for l.core.HasReady() {
@@ -348,7 +348,7 @@ func (l *local) key() (sum [16]byte) {
 	p := printer{sha256.New()}
 	fp := l.core.Fingerprint(l.now)
 	p.h.Write(fp[:])
-	p.num(uint64(l.node), uint64(l.gen), uint64(l.rounds), uint64(l.app.leads), uint64(len(l.bad)))
+	p.num(uint64(l.node), uint64(l.gen), uint64(l.rounds), uint64(l.app.Leads()), uint64(len(l.bad)))
 	p.hardState(l.disk())
 	p.num(uint64(len(l.writes)))
 	for _, w := range l.writes {

@@ -2,7 +2,6 @@ package explore
 
 import (
 	"fmt"
-	"time"
 
 	"github.com/baton-ha/baton/raftify/core"
 )
@@ -11,13 +10,12 @@ import (
 // the core asks for it, so that whoever reads the report can tell whether the promise was durable by then (R1). A
 // takeover is done once it is durable.
 type probe struct {
-	id    core.NodeID
-	disk  core.HardState // what is durable at this node
-	cfg   core.Config    // as last observed
-	prev  core.Config    // the one before it
-	cmds  []core.Command
-	leads core.Term
-	bad   string // a report that should not be
+	core.BasicHook
+	id   core.NodeID
+	disk core.HardState // what is durable at this node
+	cfg  core.Config    // as last observed
+	prev core.Config    // the one before it
+	bad  string         // a report that should not be
 }
 
 // reportOf is what a report says: the term and the vote that are durable.
@@ -30,12 +28,8 @@ func promised(t core.Term, id core.NodeID) string {
 
 func (p *probe) clone() *probe {
 	q := *p
-	q.cmds = append([]core.Command(nil), p.cmds...)
+	q.BasicHook = p.BasicHook.Clone()
 	return &q
-}
-
-func (p *probe) cmd(k core.CommandKind, t core.Term) {
-	p.cmds = append(p.cmds, core.Command{Kind: k, Term: t})
 }
 
 func (p *probe) Observe(_ core.Instant, s core.Status) {
@@ -44,19 +38,11 @@ func (p *probe) Observe(_ core.Instant, s core.Status) {
 	}
 }
 
-func (p *probe) Report() []byte                  { return []byte(reportOf(p.disk)) }
-func (p *probe) Tick(core.Instant)               {}
-func (p *probe) CampaignDelay() time.Duration    { return 0 }
-func (p *probe) Transferring(core.Instant, bool) {}
-func (p *probe) TransferReady(core.NodeID) bool  { return true }
-func (p *probe) MayLead() bool                   { return true }
-func (p *probe) MayReconfigure() bool            { return true }
-func (p *probe) Level(core.NodeID) bool          { return true }
+func (p *probe) Report() []byte { return []byte(reportOf(p.disk)) }
 
 // Elected checks what a winner may rest on: reports of a majority of its configuration, each read when the promise to
 // this node was durable (as far as I5 is the election's).
-func (p *probe) Elected(_ core.Instant, t core.Term, reports []core.Report) {
-	p.leads = 0
+func (p *probe) Elected(now core.Instant, t core.Term, reports []core.Report) {
 	voters := 0
 	for _, r := range reports {
 		if p.cfg.IsVoter(r.From) {
@@ -69,30 +55,5 @@ func (p *probe) Elected(_ core.Instant, t core.Term, reports []core.Report) {
 	if voters < p.cfg.Majority() && p.bad == "" {
 		p.bad = fmt.Sprintf("I5: %s takes over term %d by the reports of %d of the voters %v", p.id, t, voters, p.cfg.Voters())
 	}
-	p.cmd(core.CmdTakeoverWriting, t)
-}
-
-func (p *probe) TakeoverDurable(_ core.Instant, t core.Term) {
-	p.leads = t
-	p.cmd(core.CmdTakeoverDone, t)
-	p.cmd(core.CmdCommitted, t)
-}
-
-func (p *probe) HeartbeatAttachment() []byte {
-	if p.leads == 0 {
-		return nil
-	}
-	return []byte{1}
-}
-
-func (p *probe) LeaderHeartbeat(_ core.Instant, _ core.NodeID, t core.Term, att []byte) {
-	if len(att) > 0 {
-		p.cmd(core.CmdCommitted, t)
-	}
-}
-
-func (p *probe) Commands() []core.Command {
-	c := p.cmds
-	p.cmds = nil
-	return c
+	p.BasicHook.Elected(now, t, reports)
 }
