@@ -56,9 +56,11 @@ func TestOutletInAHurry(t *testing.T) {
 		t.Fatal("64 MiB went into the socket")
 	}
 	write(3, true)
+	const last = 7
+	total := want.Len() + last // here: the buffer is not the reader's
 	got := make(chan []byte, 1)
 	go func() {
-		p := make([]byte, want.Len()+7)
+		p := make([]byte, total)
 		n, err := io.ReadFull(b, p)
 		if err != nil {
 			t.Errorf("%d bytes, then %v", n, err)
@@ -68,7 +70,7 @@ func TestOutletInAHurry(t *testing.T) {
 	if err := o.flush(); err != nil || o.left() {
 		t.Fatalf("flush: %v, left %v", err, o.left())
 	}
-	write(7, false)
+	write(last, false)
 	if p := <-got; !bytes.Equal(p, want.Bytes()) {
 		t.Error("what arrived is not what was written")
 	}
