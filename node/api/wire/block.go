@@ -62,10 +62,7 @@ func NewBlock(f block.Final, signer [ed25519.PublicKeySize]byte) *Block {
 	for i, tx := range f.Block.Txs {
 		b.Transactions[i] = Tx{Hash: tx.Hash(), Payload: string(tx.Payload), Signature: tx.Signature}
 	}
-	if h.Height > 0 {
-		b.Signature = f.Signature.String()
-		b.Signer = hex.EncodeToString(signer[:])
-	}
+	b.Signature, b.Signer = signedBy(f, signer)
 	return b
 }
 
@@ -73,13 +70,6 @@ func NewBlock(f block.Final, signer [ed25519.PublicKeySize]byte) *Block {
 // it, and those of the transactions, with the stated ones ([ErrBlockHash]). What cannot be a block is [ErrBadBlock].
 // Nothing is said about who signed it.
 func (b *Block) Recompute() (block.Hash, error) {
-	for _, f := range []struct{ name, value string }{
-		{"chain_id", b.ChainID}, {"chain_version", b.ChainVersion}, {"proposer", b.Proposer},
-	} {
-		if len(f.value) > block.MaxStringBytes {
-			return block.Hash{}, fmt.Errorf("block %d: %s of %d bytes: %w", b.Height, f.name, len(f.value), ErrBadBlock)
-		}
-	}
 	if len(b.Transactions) > block.MaxTxs {
 		return block.Hash{}, fmt.Errorf("block %d: %d transactions: %w", b.Height, len(b.Transactions), ErrBadBlock)
 	}
@@ -91,11 +81,14 @@ func (b *Block) Recompute() (block.Hash, error) {
 				b.Height, i, got, tx.Hash, ErrBlockHash)
 		}
 	}
-	header := block.Header{
-		ChainID: b.ChainID, Height: b.Height, Parent: b.ParentHash, TimeMs: b.Time, ChainVersion: b.ChainVersion,
+	header := Header{
+		Height: b.Height, ParentHash: b.ParentHash, Time: b.Time, ChainID: b.ChainID, ChainVersion: b.ChainVersion,
 		StateRoot: b.StateRoot, Proposer: b.Proposer, Term: b.Term, TxRoot: block.TxRoot(txs), TxCount: uint32(len(txs)),
 	}
-	got := header.Hash()
+	got, err := header.Hash()
+	if err != nil {
+		return block.Hash{}, err
+	}
 	if got != b.Hash {
 		return block.Hash{}, fmt.Errorf("block %d hashes to %s, stated is %s: %w", b.Height, got, b.Hash, ErrBlockHash)
 	}
@@ -110,15 +103,28 @@ func (b *Block) Verify(pub ed25519.PublicKey) error {
 	if err != nil {
 		return err
 	}
-	if b.Signature == "" {
-		return fmt.Errorf("block %d: %w", b.Height, ErrUnsigned)
+	return verifySignature(pub, b.Height, hash, b.Signature, b.Signer)
+}
+
+// verifySignature checks the stated signature of a block under the processor's public key.
+func verifySignature(pub ed25519.PublicKey, height block.Height, hash block.Hash, signature, signer string) error {
+	if signature == "" {
+		return fmt.Errorf("block %d: %w", height, ErrUnsigned)
 	}
-	sig, err := block.ParseSignature(b.Signature)
+	sig, err := block.ParseSignature(signature)
 	if err != nil {
-		return fmt.Errorf("block %d: %w: %w", b.Height, ErrBadBlock, err)
+		return fmt.Errorf("block %d: %w: %w", height, ErrBadBlock, err)
 	}
 	if !block.VerifySignature(pub, hash, sig) {
-		return fmt.Errorf("block %d: signature by %s: %w", b.Height, b.Signer, ErrBlockSignature)
+		return fmt.Errorf("block %d: signature by %s: %w", height, signer, ErrBlockSignature)
 	}
 	return nil
+}
+
+// signedBy returns the signature and signer that the JSON of a block states: none for genesis.
+func signedBy(f block.Final, signer [ed25519.PublicKeySize]byte) (signature, by string) {
+	if f.Block.Header.Height == 0 {
+		return "", ""
+	}
+	return f.Signature.String(), hex.EncodeToString(signer[:])
 }

@@ -39,9 +39,11 @@ func NewHeader(h *block.Header) Header {
 
 // Hash returns the block's hash. A text over [block.MaxStringBytes] is [ErrBadBlock].
 func (h *Header) Hash() (block.Hash, error) {
-	for _, s := range []string{h.ChainID, h.ChainVersion, h.Proposer} {
-		if len(s) > block.MaxStringBytes {
-			return block.Hash{}, fmt.Errorf("header %d: text of %d bytes: %w", h.Height, len(s), ErrBadBlock)
+	for _, f := range []struct{ name, value string }{
+		{"chain_id", h.ChainID}, {"chain_version", h.ChainVersion}, {"proposer", h.Proposer},
+	} {
+		if len(f.value) > block.MaxStringBytes {
+			return block.Hash{}, fmt.Errorf("block %d: %s of %d bytes: %w", h.Height, f.name, len(f.value), ErrBadBlock)
 		}
 	}
 	header := block.Header{
@@ -110,10 +112,7 @@ func NewStateProof(
 	for i, n := range nodes {
 		p.Nodes[i] = n
 	}
-	if f.Block.Header.Height > 0 {
-		p.Signature = f.Signature.String()
-		p.Signer = hex.EncodeToString(signer[:])
-	}
+	p.Signature, p.Signer = signedBy(f, signer)
 	return p
 }
 
@@ -151,17 +150,7 @@ func (p *StateProof) Verify(pub ed25519.PublicKey) error {
 	if err != nil {
 		return err
 	}
-	if p.Signature == "" {
-		return fmt.Errorf("block %d: %w", p.Header.Height, ErrUnsigned)
-	}
-	sig, err := block.ParseSignature(p.Signature)
-	if err != nil {
-		return fmt.Errorf("block %d: %w: %w", p.Header.Height, ErrBadBlock, err)
-	}
-	if !block.VerifySignature(pub, hash, sig) {
-		return fmt.Errorf("block %d: signature by %s: %w", p.Header.Height, p.Signer, ErrBlockSignature)
-	}
-	return nil
+	return verifySignature(pub, p.Header.Height, hash, p.Signature, p.Signer)
 }
 
 // Check compares an entry with its proof; it is [ErrBadProof] when there is none or they differ. The proof itself is
