@@ -99,18 +99,17 @@ func (c *Config) Validate() error {
 	if 2*c.Expect <= n || c.Expect > n {
 		add("expect is %d: must be more than half of the %d peers and at most all", c.Expect, n)
 	}
-	switch len(c.Encrypt) {
-	case 0:
+	switch {
+	case len(c.Encrypt) == 0:
 		if c.manyPeers() {
 			add("encrypt is empty with %d peers: %w", max(n, len(c.PeerList)), ErrNoKey)
 		}
-	case 16, 24, 32:
-	default:
+	case !keySize(len(c.Encrypt)):
 		add("encrypt has %d bytes: must be 16, 24 or 32", len(c.Encrypt))
 	}
 	for i, k := range c.EncryptAlso {
-		if n := len(k); n != 16 && n != 24 && n != 32 || len(c.Encrypt) == 0 {
-			add("encrypt: further key %d has %d bytes: must be 16, 24 or 32, beside a first key", i+1, n)
+		if !keySize(len(k)) || len(c.Encrypt) == 0 {
+			add("encrypt: further key %d has %d bytes: must be 16, 24 or 32, beside a first key", i+1, len(k))
 		}
 	}
 	if c.Performance < 1 || c.Performance > maxPerformance {
@@ -127,6 +126,9 @@ func (c *Config) Validate() error {
 	}
 	return errors.Join(errs...)
 }
+
+// keySize reports whether a gossip key may have n bytes: AES-128, -192 or -256.
+func keySize(n int) bool { return n == 16 || n == 24 || n == 32 }
 
 func (c *Config) validatePeers() []error {
 	var errs []error

@@ -3,6 +3,8 @@ package raftify
 import (
 	"errors"
 	"fmt"
+
+	"github.com/hashicorp/memberlist"
 )
 
 // ErrNoKeyring is returned by the methods for keys when the node has no gossip, or no key.
@@ -19,44 +21,27 @@ var ErrNoKeyring = errors.New("the node has no gossip key")
 // Each step is complete on all nodes before the next begins, and the configuration of each node is changed along with
 // it (Config.Encrypt and Config.EncryptAlso), since a restart starts with what that says. A key has 16, 24 or 32 bytes.
 func (n *Node) InstallKey(key []byte) error {
-	g, err := n.keyed("install key")
-	if err != nil {
-		return err
-	}
-	if err := g.ring.AddKey(key); err != nil {
-		return fmt.Errorf("install key: %w", err)
-	}
-	return nil
+	return n.withKeyring("install key", func(r *memberlist.Keyring) error { return r.AddKey(key) })
 }
 
 // UseKey encrypts with an installed key from now on. See InstallKey.
 func (n *Node) UseKey(key []byte) error {
-	g, err := n.keyed("use key")
-	if err != nil {
-		return err
-	}
-	if err := g.ring.UseKey(key); err != nil {
-		return fmt.Errorf("use key: %w", err)
-	}
-	return nil
+	return n.withKeyring("use key", func(r *memberlist.Keyring) error { return r.UseKey(key) })
 }
 
 // RemoveKey refuses from now on what is encrypted with a key. The one in use cannot be removed. See InstallKey.
 func (n *Node) RemoveKey(key []byte) error {
-	g, err := n.keyed("remove key")
-	if err != nil {
-		return err
-	}
-	if err := g.ring.RemoveKey(key); err != nil {
-		return fmt.Errorf("remove key: %w", err)
-	}
-	return nil
+	return n.withKeyring("remove key", func(r *memberlist.Keyring) error { return r.RemoveKey(key) })
 }
 
-func (n *Node) keyed(what string) (*gossip, error) {
+func (n *Node) withKeyring(what string, do func(*memberlist.Keyring) error) error {
+	err := ErrNoKeyring
 	live, _ := n.liveness()
 	if g, ok := live.(*gossip); ok && g.ring != nil {
-		return g, nil
+		err = do(g.ring)
 	}
-	return nil, fmt.Errorf("%s: %w", what, ErrNoKeyring)
+	if err != nil {
+		return fmt.Errorf("%s: %w", what, err)
+	}
+	return nil
 }

@@ -32,12 +32,7 @@ func TestLongRecord(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, v := range r.Violations {
-		t.Error(v)
-	}
-	for _, b := range rare {
-		if r.Seeds >= 2000 && r.Branches[b] == 0 {
-			t.Errorf("%d seeds never reached %q", r.Seeds, b)
-		}
+	for _, c := range r.Complaints(2000, rare) {
+		t.Error(c)
 	}
 }

@@ -168,26 +168,27 @@ func (f printer) message(m Message) {
 func (f printer) death(d *Death) {
 	f.flag(d != nil)
 	if d != nil {
-		f.id(d.ID)
-		f.bytes(d.Inc[:])
-		f.num(d.Boot, d.Session)
+		f.start(d.ID, d.Inc, d.Boot, d.Session)
 		f.bytes(d.Sig)
 	}
 }
 
+// start writes which start of a node is meant.
+func (f printer) start(id NodeID, inc Inc, boot, session uint64) {
+	f.id(id)
+	f.bytes(inc[:])
+	f.num(boot, session)
+}
+
 // deaths writes what is known of starts that have ended.
 func (f printer) deaths(c *Core) {
-	f.id(c.trust.id)
-	f.bytes(c.trust.inc[:])
-	f.num(c.trust.boot, c.trust.session)
+	f.start(c.trust.id, c.trust.inc, c.trust.boot, c.trust.session)
 	f.flag(c.free)
 	f.death(c.notice)
 	f.num(uint64(len(c.dead)))
 	for _, id := range sortedKeys(c.dead) {
 		g := c.dead[id]
-		f.id(id)
-		f.bytes(g.inc[:])
-		f.num(g.boot, g.session)
+		f.start(id, g.inc, g.boot, g.session)
 		f.follower(g.at, c.tm.MinElection)
 	}
 }

@@ -37,12 +37,7 @@ func TestLongRecord(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, v := range r.Violations {
-		t.Error(v)
-	}
-	for _, b := range raftifytest.Branches() {
-		if r.Seeds >= 1000 && r.Branches[b] == 0 {
-			t.Errorf("%d seeds never reached %q", r.Seeds, b)
-		}
+	for _, c := range r.Complaints(1000, raftifytest.Branches()) {
+		t.Error(c)
 	}
 }

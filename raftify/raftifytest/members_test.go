@@ -187,6 +187,19 @@ func TestLeave(t *testing.T) {
 	r.untilVoters(t, minET, "1", "2", "3", "4")
 }
 
+// handover has 1, which leads, hand over to id.
+func (r *run) handover(t *testing.T, id core.NodeID) {
+	t.Helper()
+	r.Do("1", func(k *core.Core, now core.Instant) {
+		if err := k.Transfer(now, id); err != nil {
+			t.Fatal(err)
+		}
+	})
+	if !r.RunUntil(5*minET, func() bool { return r.Holder() == id }) {
+		t.Fatalf("%s does not lead: %v", id, r.Err())
+	}
+}
+
 // TestLeavingLeader: it cannot while it leads; after the handover it can.
 func TestLeavingLeader(t *testing.T) {
 	r := newRun(nil, raftifytest.Config{Seed: 1, Membership: automatic(5)})
@@ -201,14 +214,7 @@ func TestLeavingLeader(t *testing.T) {
 	if err := leave("1", "1"); !errors.Is(err, core.ErrSelf) {
 		t.Fatalf("the leader leaves: %v", err)
 	}
-	r.Do("1", func(k *core.Core, now core.Instant) {
-		if err := k.Transfer(now, "2"); err != nil {
-			t.Fatal(err)
-		}
-	})
-	if !r.RunUntil(5*minET, func() bool { return r.Holder() == "2" }) {
-		t.Fatalf("2 does not lead: %v", r.Err())
-	}
+	r.handover(t, "2")
 	r.change(t, core.ChangeLeave, "1")
 	r.untilVoters(t, minET, "2", "3")
 	r.settled(t)
@@ -264,24 +270,6 @@ func TestKickedLeader(t *testing.T) {
 	if s := r.Node(r.Holder()).Core().Status(); s.Term != term {
 		t.Errorf("the one that came back cost an election: term %d, was %d", s.Term, term)
 	}
-}
-
-// TestRemovedNodeComesBackEmpty: a configured peer that was removed and lost its folder stays out until it is added.
-func TestRemovedNodeComesBackEmpty(t *testing.T) {
-	r := newRun(nil, raftifytest.Config{Seed: 1, Nodes: 4, Membership: automatic(5)})
-	r.lead(t)
-	r.change(t, core.ChangeRemove, "4")
-	r.settled(t)
-	r.LoseDisk("4")
-	r.Start("4")
-	if err := r.Run(10 * minET); err != nil {
-		t.Fatal(err)
-	}
-	if len(r.voters()) != 3 || r.Count["join refused"] == 0 {
-		t.Fatalf("voters %v, %v", r.voters(), r.Count)
-	}
-	r.change(t, core.ChangeInvite, "4")
-	r.untilVoters(t, 30*minET, "1", "2", "3", "4")
 }
 
 // TestSilentListKicksNobody: an answer of a version that lists nobody does not mean that nobody is heard.
@@ -497,14 +485,7 @@ func schedule32(t *testing.T, off func(*core.Core)) error {
 	r.untilVoters(t, 30*minET, "1", "2", "3", "4", "5")
 	r.change(t, core.ChangeRemove, "2")
 	r.Crash("2")
-	r.Do("1", func(k *core.Core, now core.Instant) {
-		if err := k.Transfer(now, "4"); err != nil {
-			t.Fatal(err)
-		}
-	})
-	if !r.RunUntil(5*minET, func() bool { return r.Holder() == "4" }) {
-		t.Fatalf("4 does not lead: %v", r.Err())
-	}
+	r.handover(t, "4")
 	r.change(t, core.ChangeRemove, "1")
 	r.Crash("1")
 	r.arm()

@@ -84,7 +84,13 @@ func TestBarredStaysOutWithEmptyDisk(t *testing.T) {
 	r.settled(t)
 	r.LoseDisk("4")
 	r.Start("4")
-	if err := r.Run(30 * minET); err != nil {
+	if err := r.Run(10 * minET); err != nil {
+		t.Fatal(err)
+	}
+	if len(r.voters()) != 3 || r.Count["join refused"] == 0 {
+		t.Fatalf("voters %v, %v", r.voters(), r.Count)
+	}
+	if err := r.Run(20 * minET); err != nil {
 		t.Fatal(err)
 	}
 	if p := r.pin(); p.State != core.PinBarred || len(r.voters()) != 3 {

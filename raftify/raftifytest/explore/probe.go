@@ -28,7 +28,7 @@ func promised(t core.Term, id core.NodeID) string {
 
 func (p *probe) clone() *probe {
 	q := *p
-	q.BasicHook = p.BasicHook.Clone()
+	q.BasicHook = p.Clone()
 	return &q
 }
 

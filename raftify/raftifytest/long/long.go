@@ -81,6 +81,17 @@ func (r *Record) check() error {
 	return nil
 }
 
+// Complaints are the violations on record and, from so many seeds on, the rare branches that none of them reached.
+func (r *Record) Complaints(enough uint64, rare []string) []string {
+	out := slices.Clone(r.Violations)
+	for _, b := range rare {
+		if r.Seeds >= enough && r.Branches[b] == 0 {
+			out = append(out, fmt.Sprintf("%d seeds never reached %q", r.Seeds, b))
+		}
+	}
+	return out
+}
+
 // Continue runs seeds from where the record in path ends, for about limit or until target of them were run, and writes
 // the record. It returns the record, and an error that names the seeds that broke an invariant this time.
 func Continue(ctx context.Context, path, about string, target uint64, limit time.Duration, workers int, run func(seed uint64) Outcome) (*Record, error) {

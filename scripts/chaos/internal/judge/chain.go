@@ -150,8 +150,9 @@ func (c *Chain) add(v *Verdict, b *client.Block) {
 
 // replay executes blocks again, from genesis, with an executor that no node ran.
 type replay struct {
-	ex *chain.Executor
-	st *chain.State
+	ex   *chain.Executor
+	st   *chain.State
+	zero *block.Block // genesis
 }
 
 func newReplay(g *chain.Genesis) (*replay, error) {
@@ -159,11 +160,11 @@ func newReplay(g *chain.Genesis) (*replay, error) {
 	if err != nil {
 		return nil, fmt.Errorf("execute again: %w", err)
 	}
-	_, st, err := ex.Genesis(noStore{})
+	zero, st, err := ex.Genesis(noStore{})
 	if err != nil {
 		return nil, fmt.Errorf("execute genesis again: %w", err)
 	}
-	return &replay{ex, st}, nil
+	return &replay{ex, st, zero}, nil
 }
 
 func (r *replay) apply(v *Verdict, w *client.Block) {

@@ -36,13 +36,9 @@ var observed = []struct {
 
 // Traces judges what the nodes themselves recorded, with the checker of the simulator.
 func Traces(g *chain.Genesis, files []string, c *Chain) ([]*Verdict, error) {
-	ex, err := chain.New(g, chain.Ledger{})
+	again, err := newReplay(g)
 	if err != nil {
-		return nil, fmt.Errorf("make genesis: %w", err)
-	}
-	zero, _, err := ex.Genesis(noStore{})
-	if err != nil {
-		return nil, fmt.Errorf("make genesis: %w", err)
+		return nil, err
 	}
 	var traces [][]trace.Event
 	for _, path := range files {
@@ -52,7 +48,7 @@ func Traces(g *chain.Genesis, files []string, c *Chain) ([]*Verdict, error) {
 		}
 		traces = append(traces, events)
 	}
-	checker := nodetest.NewChecker(zero)
+	checker := nodetest.NewChecker(again.zero)
 	checker.Valid = func(b *block.Block) bool {
 		h := b.Header.Height
 		return c != nil && int(h) < len(c.hashes) && c.hashes[h] == b.Hash()
