@@ -64,11 +64,8 @@ func checkFormat(db database) error {
 	return nil
 }
 
-// loadState reads the small records.
+// loadState reads the small records of a folder whose format was checked.
 func loadState(db database) (*state, error) {
-	if err := checkFormat(db); err != nil {
-		return nil, err
-	}
 	var err error
 	st := &state{}
 	if st.election, _, err = optional(db, "load election", metaElection, func(b []byte) ([]byte, error) {

@@ -1,6 +1,7 @@
 package blockstore
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -68,7 +69,7 @@ func (l *lost) gather(db pebble.Reader, tip block.Height) error {
 	for h, hash := range hashes {
 		l.stale = append(l.stale, ref{h, hash})
 	}
-	slices.SortFunc(l.stale, func(a, b ref) int { return int(int64(a.height) - int64(b.height)) })
+	slices.SortFunc(l.stale, func(a, b ref) int { return cmp.Compare(a.height, b.height) })
 	return nil
 }
 

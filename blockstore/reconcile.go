@@ -1,6 +1,7 @@
 package blockstore
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 
@@ -145,7 +146,7 @@ func (f *finding) restore(db *pebble.DB, pos position, log zerolog.Logger) error
 	}
 	for _, c := range f.replay {
 		b := db.NewBatch()
-		err := b.SetRepr(append([]byte(nil), c.repr...))
+		err := b.SetRepr(bytes.Clone(c.repr))
 		if err == nil {
 			err = b.Commit(pebble.Sync)
 		}

@@ -103,6 +103,9 @@ type verifier struct {
 }
 
 func (v *verifier) run(found *slots) error {
+	if err := checkFormat(v.db); err != nil {
+		return err
+	}
 	st, err := loadState(v.db)
 	if err != nil {
 		return err

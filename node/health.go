@@ -31,7 +31,8 @@ var (
 // says. It tells the election, which moves the lead to a healthy node if there is one. What failed in the store itself is
 // another matter: that ends the node (R24).
 type health struct {
-	n *Node
+	n   *Node
+	fit core.Fitness // as the election was told last
 
 	mu  sync.Mutex
 	why string // "" when all is well
@@ -135,7 +136,10 @@ func (h *health) set(err error) {
 	} else if changed {
 		h.n.log.Info().Msg("this node is healthy again")
 	}
-	h.n.raft.SetFitness(f)
+	if f != h.fit {
+		h.fit = f
+		h.n.raft.SetFitness(f)
+	}
 }
 
 // freeSpace compares what is left on the disk of a folder with what should be.

@@ -158,21 +158,22 @@ func (n *Node) memberError(req wire.MemberRequest, err error) error {
 }
 
 func (n *Node) memberIDs() string {
-	s := n.raft.Status()
-	ids := make([]string, 0, len(s.Cfg.Members))
-	for _, m := range s.Cfg.Members {
-		ids = append(ids, string(m.ID))
+	var ids []core.NodeID
+	for _, m := range n.raft.Status().Cfg.Members {
+		ids = append(ids, m.ID)
 	}
-	return strings.Join(ids, ", ")
+	return listed(ids)
 }
 
-func (n *Node) voters() string {
-	s := n.raft.Status()
-	ids := make([]string, 0, len(s.Cfg.Members))
-	for _, id := range s.Cfg.Voters() {
-		ids = append(ids, string(id))
+func (n *Node) voters() string { return listed(n.raft.Status().Cfg.Voters()) }
+
+// listed is ids for a sentence.
+func listed(ids []core.NodeID) string {
+	texts := make([]string, len(ids))
+	for i, id := range ids {
+		texts[i] = string(id)
 	}
-	return strings.Join(ids, ", ")
+	return strings.Join(texts, ", ")
 }
 
 // membersChanged acts on another configuration: who may connect, and what subscribers are told. Owner loop.

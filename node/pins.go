@@ -2,12 +2,12 @@ package node
 
 import (
 	"crypto/ed25519"
-	"encoding/hex"
 	"fmt"
 	"net"
 	"strconv"
 
 	"github.com/baton-ha/baton/node/api/wire"
+	"github.com/baton-ha/baton/node/chain"
 	"github.com/baton-ha/baton/node/peer"
 	"github.com/baton-ha/baton/raftify/core"
 )
@@ -101,17 +101,18 @@ func (n *Node) pinOf(cfg core.Config, req wire.MemberRequest) (pinInfo, error) {
 		}
 		return pinInfo{}, nil
 	}
-	key, err := hex.DecodeString(req.Key)
-	if err != nil || len(key) != ed25519.PublicKeySize {
+	public, err := chain.ParsePublicKey(req.Key)
+	if err != nil {
 		return pinInfo{}, fmt.Errorf("key %.80q is not a public key of %d hex digits", req.Key, 2*ed25519.PublicKeySize)
 	}
+	key := ed25519.PublicKey(public[:])
 	for _, p := range known {
-		if p.PublicKey.Equal(ed25519.PublicKey(key)) && p.ID != req.ID {
+		if p.PublicKey.Equal(key) && p.ID != req.ID {
 			return pinInfo{}, fmt.Errorf("key %s is that of %s", req.Key, p.ID)
 		}
 	}
 	info := pinInfo{key: key, gossip: req.Addr, peer: req.PeerAddr}
-	if info.peer == "" && own != nil && own.PublicKey.Equal(ed25519.PublicKey(key)) {
+	if info.peer == "" && own != nil && own.PublicKey.Equal(key) {
 		info.peer = own.Addr
 	}
 	if info.peer == "" {

@@ -101,13 +101,19 @@ func account(i uint64) (p chain.PublicKey) {
 	return p
 }
 
-// fill puts n accounts into the state after genesis, checkpoint by checkpoint.
-func (w *world) fill(ctx context.Context, n int) error {
+// genesis stores block 0.
+func (w *world) genesis() (*block.Block, *chain.State, error) {
 	zero, st, err := w.ex.Genesis(w.store, w.mapOptions()...)
 	if err != nil {
-		return err
+		return nil, nil, err
 	}
-	if err := w.enqueue(blockstore.Batch{Append: []*block.Block{zero}}); err != nil {
+	return zero, st, w.enqueue(blockstore.Batch{Append: []*block.Block{zero}})
+}
+
+// fill puts n accounts into the state after genesis, checkpoint by checkpoint.
+func (w *world) fill(ctx context.Context, n int) error {
+	zero, st, err := w.genesis()
+	if err != nil {
 		return err
 	}
 	m := st.Map()

@@ -73,11 +73,8 @@ func start(ctx context.Context, o options) (err error) {
 
 // chain stores blocks that nobody executed, and a checkpoint of the last one's state, which is that of genesis.
 func (w *world) chain(ctx context.Context, blocks int) error {
-	tip, st, err := w.ex.Genesis(w.store, w.mapOptions()...)
+	tip, st, err := w.genesis()
 	if err != nil {
-		return err
-	}
-	if err := w.enqueue(blockstore.Batch{Append: []*block.Block{tip}}); err != nil {
 		return err
 	}
 	const group = 500
