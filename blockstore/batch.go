@@ -17,6 +17,9 @@ type Batch struct {
 	// Append extends the chain: heights without a gap from the tip (after Cut), each with its parent's hash. The very
 	// first block of an empty store is genesis: height 0, zero parent. Genesis is committed by being there.
 	Append []*block.Block
+	// Jump replaces the chain above genesis by one committed block whose state was transferred (R7, R11). It is above all
+	// that was committed here, and with Synced it makes the mark no smaller than it was asserted to be.
+	Jump *Jump
 	// Synced is the term whose leader's chain ours is a prefix of; it never falls.
 	Synced *uint64
 	// Nacked is the term in which this node nacked (R13).
@@ -70,7 +73,7 @@ type Checkpoint struct {
 // canWait reports whether the batch is only about blocks that are stored already, so that nobody waits for it and it can
 // be written together with the next one.
 func (b *Batch) canWait() bool {
-	return b.NoSync && b.Election == nil && b.Cut == nil && len(b.Append) == 0 && b.Synced == nil && b.Nacked == nil &&
+	return b.NoSync && b.Election == nil && b.Cut == nil && len(b.Append) == 0 && b.Jump == nil && b.Synced == nil && b.Nacked == nil &&
 		b.side == nil
 }
 

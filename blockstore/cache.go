@@ -48,6 +48,14 @@ func (r *recent) update(cut *block.Height, oldTip block.Height, blocks []*block.
 	}
 }
 
+// clear drops all.
+func (r *recent) clear() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	clear(r.blocks)
+	r.bytes = 0
+}
+
 func (r *recent) drop(h block.Height) {
 	if b, ok := r.blocks[h]; ok {
 		r.bytes -= int64(b.Size())

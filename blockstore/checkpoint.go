@@ -124,12 +124,14 @@ func (s *Store) saveState(ctx context.Context, m *merkle.Map, height block.Heigh
 	return c, nil
 }
 
-// leftovers begins a checkpoint by clearing what one that a crash ended may have left above the last whole one.
+// leftovers begins a checkpoint by clearing what one that a crash ended, or a transfer, may have left above the last whole
+// one.
 func (s *Store) leftovers(last Checkpoint) (*sideWrite, error) {
 	w := &sideWrite{}
 	for _, r := range [][2][]byte{
 		{seqKey(spaceNode, uint64(last.NextNode)), {spaceNode + 1}},
 		{seqKey(spaceStale, last.Seq+1), {spaceStale + 1}},
+		{{spacePart}, {spacePart + 1}},
 	} {
 		n, err := countUpTo(s.db, r[0], r[1], 1)
 		if err != nil {

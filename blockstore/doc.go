@@ -29,6 +29,7 @@
 //	i block hash -> height                                        t tx hash  -> height || u32 index, committed only
 //	s height     -> signature                                     c height   -> u64 cterm of its commit certificate
 //	n u64 id     -> state node (package merkle)                   k u64 seq  -> the checkpoint, same as mcheckpoint
+//	p position   -> hash || u64 lane || u64 node || u8 split, of a part of a transfer
 //	o u64 seq || u32 chunk -> ids of the nodes that checkpoint seq no longer has, ascending, as differences, uvarints
 //	x height     -> hashes of a pruned block's transactions       mbase      -> first height with blocks || with receipts
 //	mformat      -> u64 3                                         melection  -> opaque
@@ -102,9 +103,24 @@
 // between the two a block leaves its hash and 32 bytes a transaction. Genesis stays. The chain is then [base..tip], with
 // every height from [Store.Base] on; a body below it is [ErrPruned]. By default all blocks stay.
 //
-// A store whose chain came from elsewhere, by a transfer of state, needs nothing else: genesis, a base with its block and
-// commit, and a checkpoint of that block's state written as any other. Heights between genesis and the base are absent in
-// the same way, and all that reads the chain knows that already; what is missing is the batch that writes such a jump.
+// # State from elsewhere
+//
+// A [Transfer] writes a state that other nodes have, beside what the store holds, and a [Jump] then makes that state's
+// block the beginning of the chain:
+//
+//	Begin ──> parts, in any order: Want, Add (hashed and compared), Link (is here already) ──> Finish ──> Batch{Jump} ──> Close
+//
+// The jump is one batch, and so one record of the log: the chain above genesis goes, whatever of it there is, and the block
+// with its signature and certificate, the checkpoint of its state, the base, the commit, the signer's record, synced and
+// the mark are there. It goes only up: above the own commit, and to no less than the mark. The store is then one whose older
+// blocks were pruned.
+//
+// Each part has 2^32 node ids of its own (a lane), so that several can be written at a time and one can be dropped as a
+// range. A complete part is recorded under its position; a crash keeps a prefix of what was written, so that the record is
+// there only with all its nodes; the next transfer, of whatever state, deletes the lanes without a record, reads and hashes
+// what the records name, and goes on. What it has in common with the newest checkpoint is linked, not written: the id at
+// the same position under the same hash. What that checkpoint has and the new state has not is listed as for any other
+// checkpoint. Memory does not grow with the state.
 //
 // # Crash and recovery
 //
@@ -138,5 +154,5 @@
 // # Limits
 //
 // Below the commit, Open does not look for missing heights. Fetching from peers is not done here; errors and [Store.Lost]
-// name what to fetch.
+// name what to fetch. While a transfer is open there are no checkpoints and there is no pruning.
 package blockstore

@@ -20,6 +20,7 @@ const (
 	spaceMeta       = 'm' // name -> record
 	spaceNode       = 'n' // u64 node id -> stored node
 	spaceStale      = 'o' // u64 seq of a checkpoint || u32 chunk -> ids of nodes that it no longer has
+	spacePart       = 'p' // position of a part of a transfer of state -> where it is stored
 	spaceSignature  = 's' // height -> signature
 	spaceTx         = 't' // transaction hash -> height || u32 index
 	spaceTxs        = 'x' // height of a pruned block -> hashes of its transactions

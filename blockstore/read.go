@@ -98,6 +98,12 @@ func (s *Store) mustHave(h block.Height, err error) error {
 	if errors.Is(err, ErrNotFound) && h > 0 && h < st.base.blocks {
 		return fmt.Errorf("height %d, lowest kept is %d: %w", h, st.base.blocks, ErrPruned)
 	}
+	if errors.Is(err, ErrNotFound) && h > 0 && h <= st.commit.Height {
+		// A write that removes blocks is seen in the database a moment before it is published.
+		if base, err := read(s.db, "read base", []byte(metaBase), decodeBases); err == nil && h < base.blocks {
+			return fmt.Errorf("height %d, lowest kept is %d: %w", h, base.blocks, ErrPruned)
+		}
+	}
 	if errors.Is(err, ErrNotFound) && h <= st.commit.Height {
 		return &CorruptionError{Op: "read", Height: h, Err: err}
 	}

@@ -35,6 +35,7 @@ type group struct {
 	oldTip   block.Height
 	from     uint64                        // number of the first group that the log may lose together with this one
 	cut      *block.Height                 // lowest cut, if any
+	jumped   bool                          // no block of the old chain but genesis is left
 	appended map[block.Height]*block.Block // not in the database yet
 	sync     bool
 	batches  int
@@ -114,8 +115,16 @@ func (g *group) addChain(b Batch) error {
 			return err
 		}
 	}
+	if b.Jump != nil {
+		if err := g.jump(b.Jump); err != nil {
+			return err
+		}
+	}
 	if b.Synced != nil {
 		g.setSynced(*b.Synced)
+	}
+	if b.Jump != nil {
+		invariant(g.st.lost == nil || !g.st.mark.less(g.st.lost.claim), "R25: jump to %d, less than was asserted", g.st.mark.height)
 	}
 	if b.Nacked != nil {
 		return g.setNacked(*b.Nacked)

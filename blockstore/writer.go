@@ -118,6 +118,9 @@ func (s *Store) writeGroup() bool {
 			}
 		}
 		if err = s.settle(g, err); err == nil {
+			if g.jumped {
+				s.recent.clear()
+			}
 			s.recent.update(g.cut, g.oldTip, g.blocks())
 			s.state.Store(&g.st)
 		}

@@ -1,0 +1,187 @@
+package merkle
+
+import (
+	"bytes"
+	"encoding/binary"
+	"fmt"
+	"math/bits"
+)
+
+// A node's position is the nibbles, one a byte, that lead from the root down to and including the nibble that selects the
+// node, without the node's own path. The topmost node's position is empty. The positions of a tree in byte order are its
+// nodes in pre-order, each before all that is below it.
+
+// Child is a child of a node as the node's bytes name it.
+type Child struct {
+	Nibble byte
+	Hash   Hash
+}
+
+// Outline is what a node's bytes say of the tree around it.
+type Outline struct {
+	// Path is the node's own path, one nibble a byte.
+	Path []byte
+	// Children are the node's, lowest nibble first.
+	Children []Child
+}
+
+// Below returns the position of a child of the node at pos.
+func (o *Outline) Below(pos []byte, c Child) []byte {
+	below := make([]byte, 0, len(pos)+len(o.Path)+1)
+	below = append(append(below, pos...), o.Path...)
+	return append(below, c.Nibble)
+}
+
+// ReadNode decodes a node's bytes, all of enc, as they stand at a position of depth nibbles, and checks that such a node
+// can stand there. It does not know the node's hash. It never panics and allocates no more than a small multiple of
+// len(enc).
+func ReadNode(enc []byte, depth int) (Outline, error) {
+	n, err := decodeNode(enc)
+	if err == nil {
+		err = n.fits(depth)
+	}
+	if err != nil {
+		return Outline{}, fmt.Errorf("read state node: %w", err)
+	}
+	out := Outline{Path: n.path, Children: make([]Child, 0, len(n.kids))}
+	for i, left := 0, n.bitmap; left != 0; i, left = i+1, left&(left-1) {
+		out.Children = append(out.Children, Child{Nibble: byte(bits.TrailingZeros16(left)), Hash: n.kids[i].hash})
+	}
+	return out, nil
+}
+
+// AppendStored appends a node as it is stored under id: its bytes and where its children are stored, in their order. The
+// children's ids are lower.
+func AppendStored(buf, enc []byte, id NodeID, children []NodeID) []byte {
+	buf = append(buf, enc...)
+	for _, k := range children {
+		invariant(k > 0 && k < id, "child %d of node %d", k, id)
+		buf = binary.AppendUvarint(buf, uint64(id-k))
+	}
+	return buf
+}
+
+// At returns the hash and the id of the node at a position, false if there is none. The id is 0 while the node is not
+// stored.
+func (m *Map) At(pos []byte) (hash Hash, id NodeID, ok bool, err error) {
+	l, err := m.linkAt(pos)
+	if l == nil || err != nil {
+		return Hash{}, 0, false, err
+	}
+	if l.stored.Load() {
+		id = l.id
+	}
+	return l.hash, id, true, nil
+}
+
+// NodeAt returns the bytes of the node at a position, nil if there is none.
+func (m *Map) NodeAt(pos []byte) ([]byte, error) {
+	l, err := m.linkAt(pos)
+	if l == nil || err != nil {
+		return nil, err
+	}
+	n, err := m.tree.load(l, len(pos))
+	if err != nil {
+		return nil, err
+	}
+	return n.encode(nil), nil
+}
+
+func (m *Map) linkAt(pos []byte) (*link, error) {
+	m.Root() // so that all hashes are known
+	l, at := m.root, 0
+	for l != nil && at < len(pos) {
+		n, err := m.tree.load(l, at)
+		if err != nil {
+			return nil, err
+		}
+		if at += len(n.path); at >= len(pos) || !bytes.Equal(pos[at-len(n.path):at], n.path) {
+			return nil, nil
+		}
+		l = n.kid(pos[at] & 0x0f)
+		at++
+	}
+	return l, nil
+}
+
+// Walk calls fn, in pre-order, for each node of the subtree at pos whose position is not before from, until fn returns
+// false; a nil from is pos. There may be no such subtree. fn may keep what it gets.
+func (m *Map) Walk(pos, from []byte, fn func(pos, enc []byte) bool) error {
+	l, err := m.linkAt(pos)
+	if l == nil || err != nil {
+		return err
+	}
+	_, err = m.tree.walk(l, pos, from, fn)
+	return err
+}
+
+func (t *tree) walk(l *link, pos, from []byte, fn func(pos, enc []byte) bool) (bool, error) {
+	above := bytes.HasPrefix(from, pos) && len(from) > len(pos)
+	if !above && bytes.Compare(pos, from) < 0 {
+		return true, nil // and all that is below
+	}
+	n, err := t.load(l, len(pos))
+	if err != nil {
+		return false, err
+	}
+	if !above && !fn(pos, n.encode(nil)) {
+		return false, nil
+	}
+	for i, left := 0, n.bitmap; left != 0; i, left = i+1, left&(left-1) {
+		below := append(append(make([]byte, 0, len(pos)+len(n.path)+1), pos...), n.path...)
+		more, err := t.walk(n.kids[i], append(below, byte(bits.TrailingZeros16(left))), from, fn)
+		if !more || err != nil {
+			return false, err
+		}
+	}
+	return true, nil
+}
+
+// Dropped calls fn with the id of each stored node of m that next does not have at the same position under the same id,
+// until fn fails. What both have is not read.
+func (m *Map) Dropped(next *Map, fn func(id NodeID) error) error {
+	if m.root == nil {
+		return nil
+	}
+	return m.tree.dropped(m.root, nil, next, fn)
+}
+
+func (t *tree) dropped(l *link, pos []byte, next *Map, fn func(id NodeID) error) error {
+	if l.stored.Load() {
+		_, id, ok, err := next.At(pos)
+		if err != nil || ok && id == l.id {
+			return err
+		}
+		if err := fn(l.id); err != nil {
+			return err
+		}
+	}
+	n, err := t.load(l, len(pos))
+	if err != nil {
+		return err
+	}
+	for i, left := 0, n.bitmap; left != 0; i, left = i+1, left&(left-1) {
+		below := append(append(make([]byte, 0, len(pos)+len(n.path)+1), pos...), n.path...)
+		if err := t.dropped(n.kids[i], append(below, byte(bits.TrailingZeros16(left))), next, fn); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Check reads the whole subtree whose topmost node has this hash, is stored under id and stands at a position of depth
+// nibbles, and reports the first node that is missing or is not what its hash says.
+func Check(store NodeStore, hash Hash, id NodeID, depth int) error {
+	l := &link{}
+	l.setStored(hash, id)
+	return newTree(store, []Option{WithCacheBytes(0)}).eachNode(l, depth, func(NodeID) error { return nil })
+}
+
+// ReadStored decodes what is stored under id, as ReadNode does a node's bytes.
+func ReadStored(rec []byte, id NodeID, depth int) (Outline, error) {
+	_, hashed, err := decodeStored(rec, id)
+	if err != nil {
+		return Outline{}, fmt.Errorf("read state node %d: %w", id, err)
+	}
+	return ReadNode(hashed, depth)
+}
