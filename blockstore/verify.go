@@ -5,11 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"os"
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
-	"github.com/rs/zerolog"
 
 	"github.com/baton-ha/baton/blockstore/block"
 	"github.com/baton-ha/baton/blockstore/merkle"
@@ -65,32 +63,17 @@ func VerifyDir(fs vfs.FS, dir string, pub ed25519.PublicKey, genesisHash block.H
 			err = fmt.Errorf("verify %s: %w", dir, err)
 		}
 	}()
-	if _, err := fs.Stat(dir); err != nil {
-		return rep, err
-	}
-	lock, err := pebble.LockDirectory(dir, fs)
-	if err != nil {
-		if errors.Is(err, os.ErrPermission) {
-			return rep, err
-		}
-		return rep, fmt.Errorf("%w: %w", ErrInUse, err)
-	}
-	defer func() { err = errors.Join(err, lock.Close()) }()
-	cache := pebble.NewCache(defaultCacheBytes)
-	defer cache.Unref()
-	opts := pebbleOptions(fs, cache, zerolog.Nop(), func(error) {})
-	opts.ReadOnly, opts.ErrorIfNotExists, opts.Lock = true, true, lock
-	db, err := pebble.Open(dir, opts)
+	r, err := openReader(fs, dir)
 	if err != nil {
 		return rep, err
 	}
-	defer func() { err = errors.Join(err, db.Close()) }()
+	defer func() { err = errors.Join(err, r.Close()) }()
 	found, err := readSlots(fs, dir)
 	if err != nil {
 		return rep, err
 	}
-	v := verifier{db: db, pub: pub, genesis: genesisHash, rep: &rep}
-	return rep, v.run(&found)
+	v := verifier{db: r.db, pub: pub, genesis: genesisHash, rep: &rep}
+	return rep, v.run(r.state, &found)
 }
 
 // verifier is one VerifyDir under way.
@@ -102,14 +85,7 @@ type verifier struct {
 	pruned  uint64 // transactions of blocks that are pruned, with receipts
 }
 
-func (v *verifier) run(found *slots) error {
-	if err := checkFormat(v.db); err != nil {
-		return err
-	}
-	st, err := loadState(v.db)
-	if err != nil {
-		return err
-	}
+func (v *verifier) run(st *state, found *slots) error {
 	if err := v.mark(found); err != nil {
 		return err
 	}
@@ -218,6 +194,7 @@ func (v *verifier) committed(h block.Height, b *block.Block) {
 			v.rep.Signed++
 		}
 	}
+	v.certificate(h, b)
 	for i, tx := range b.Txs {
 		v.rep.Transactions++
 		r, err := read(v.db, "verify index", hashKey(spaceTx, tx.Hash()), decodeTxRef)
@@ -226,6 +203,19 @@ func (v *verifier) committed(h block.Height, b *block.Block) {
 		} else if r != (txRef{height: h, index: uint32(i)}) {
 			v.rep.problem(corrupt("verify index", h, "transaction %s is indexed at %d/%d", tx.Hash(), r.height, r.index))
 		}
+	}
+}
+
+// certificate checks the term in which a block was counted as committed, where one is recorded: it cannot be older than the
+// block.
+func (v *verifier) certificate(h block.Height, b *block.Block) {
+	term, err := read(v.db, "verify certificate", heightKey(spaceCTerm, h), decodeUint64)
+	switch {
+	case errors.Is(err, ErrNotFound):
+	case err != nil:
+		v.rep.problem(atHeight(h, err))
+	case term < b.Header.Term || h == 0:
+		v.rep.problem(corrupt("verify certificate", h, "committed in term %d, proposed in term %d", term, b.Header.Term))
 	}
 }
 
@@ -246,7 +236,10 @@ func (v *verifier) counts(st *state) error {
 	} {
 		got, err := count(v.db, []byte{c.space}, []byte{c.space + 1})
 		if err != nil {
-			return err
+			if err := v.unreadable("verify index", err); err != nil {
+				return err
+			}
+			continue
 		}
 		if got != c.want && st.lost == nil {
 			v.rep.problem(corrupt("verify index", 0, "%d %s are stored, the chain has %d", got, c.name, c.want))
@@ -255,12 +248,23 @@ func (v *verifier) counts(st *state) error {
 	for _, space := range []byte{spaceSignature, spaceCTerm} {
 		got, err := count(v.db, heightKey(space, st.commit.Height+1), []byte{space + 1})
 		if err != nil {
-			return err
+			if err := v.unreadable("verify index", err); err != nil {
+				return err
+			}
 		}
 		if got > 0 {
 			v.rep.problem(corrupt("verify index", st.commit.Height, "%d records %q stand above the commit", got, space))
 		}
 	}
+	return nil
+}
+
+// unreadable puts what Pebble cannot read into the report, and returns any other error.
+func (v *verifier) unreadable(op string, err error) error {
+	if !pebble.IsCorruptionError(err) {
+		return err
+	}
+	v.rep.problem(&CorruptionError{Op: op, Err: err})
 	return nil
 }
 
@@ -307,21 +311,61 @@ func (v *verifier) state(c Checkpoint) error {
 	if err == nil {
 		err = m.Range(nil, nil, func(_, _ []byte) bool { v.rep.StateEntries++; return true })
 	}
+	seen := idSet{}
 	if err == nil {
-		err = m.EachNode(func(merkle.NodeID) error { v.rep.StateNodes++; return nil })
+		v.rep.StateNodes, err = v.walk(c, seen)
 	}
 	if err != nil {
 		v.rep.problem(&CorruptionError{Op: "verify state", Height: c.Height, Err: err})
 	}
 	all, err := checkpoints(v.db, math.MaxInt)
 	if err != nil {
-		v.rep.problem(err)
+		v.rep.problem(&CorruptionError{Op: "verify state", Height: c.Height, Err: err})
 		return nil
 	}
 	if len(all) == 0 || all[len(all)-1] != c || uint64(len(all)) != c.Seq-all[0].Seq+1 {
 		v.rep.problem(corrupt("verify state", c.Height, "%d checkpoints are listed, the newest of them is another one", len(all)))
 	}
+	for _, old := range all[:max(len(all), 1)-1] { // they share most of their nodes
+		if b, err := loadLinked(v.db, old.Height); err == nil && (b.Hash() != old.Hash || b.Header.StateRoot != old.Root) {
+			v.rep.problem(corrupt("verify state", old.Height, "checkpoint has root %s, the block %s", old.Root, b.Header.StateRoot))
+		}
+		if _, err := v.walk(old, seen); err != nil {
+			v.rep.problem(&CorruptionError{Op: "verify older state", Height: old.Height, Err: err})
+		}
+	}
 	return v.stale(c)
+}
+
+// walk reads the nodes of a checkpoint's state that were not seen yet, and counts them.
+func (v *verifier) walk(c Checkpoint, seen idSet) (n uint64, err error) {
+	err = merkle.Walk(nodes{v.db}, c.Root, c.RootNode, func(id merkle.NodeID, _ merkle.Hash) (bool, error) {
+		if !seen.add(id) {
+			return false, nil
+		}
+		n++
+		return true, nil
+	})
+	return n, err
+}
+
+// idSet is a set of node ids, most of which lie close together: a bit each.
+type idSet map[merkle.NodeID]*[512]uint64
+
+// add reports whether id was not there yet.
+func (s idSet) add(id merkle.NodeID) bool {
+	const page = 512 * 64
+	p := s[id/page]
+	if p == nil {
+		p = new([512]uint64)
+		s[id/page] = p
+	}
+	word, bit := &p[id%page/64], uint64(1)<<(id%64)
+	if *word&bit != 0 {
+		return false
+	}
+	*word |= bit
+	return true
 }
 
 // stale counts the nodes that pruning will find.
@@ -343,7 +387,10 @@ func (v *verifier) stale(c Checkpoint) (err error) {
 		v.rep.problem(corrupt("verify stale nodes", c.Height, "%d state nodes are stored, %d are of use and %d are named as old",
 			stored, v.rep.StateNodes, v.rep.StaleNodes))
 	}
-	return errors.Join(err, it.Error())
+	if err := errors.Join(err, it.Error()); err != nil {
+		return v.unreadable("verify stale nodes", err)
+	}
+	return nil
 }
 
 // nodes reads state nodes from a database that no Store has open.

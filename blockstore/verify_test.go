@@ -242,3 +242,84 @@ func TestVerifyOthersChain(t *testing.T) {
 		t.Errorf("%d problems: %v", len(rep.Problems), rep.Problems)
 	}
 }
+
+// The states of all checkpoints that are kept are read, not only the newest's.
+func TestVerifyOlderStates(t *testing.T) {
+	fs, m := vfs.NewMem(), merkle.Empty(nil)
+	s := mustOpen(t, fs)
+	blocks := []*block.Block{genesis()}
+	write(t, s, Batch{Append: blocks})
+	m = merkle.Empty(s)
+	for i := range 3 {
+		var err error
+		if m, err = m.Update([]merkle.Change{{Key: []byte{byte(i)}, Value: []byte("1")}, {Key: []byte("same"), Value: []byte{byte(i)}}}); err != nil {
+			t.Fatal(err)
+		}
+		m = m.Seal()
+		h := child(blocks[i], "main", 1).Header
+		h.StateRoot = m.Root()
+		b := block.New(h, child(blocks[i], "main", 1).Txs)
+		blocks = append(blocks, b)
+		write(t, s, Batch{Append: []*block.Block{b}, Commit: commitTo(b, 1, 1), Signed: signed(b)})
+		if _, err := s.SaveState(t.Context(), m, b.Header.Height, b.Hash()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	all, err := s.Checkpoints()
+	if err != nil || len(all) != 3 {
+		t.Fatal(all, err)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	checkVerifies(t, fs)
+	damage(t, fs, func(db *pebble.DB) error {
+		return db.Set(seqKey(spaceNode, uint64(all[0].RootNode)), []byte("nonsense"), pebble.Sync)
+	})
+	rep, err := VerifyDir(fs, testDir, testPub(), blocks[0].Hash())
+	if err != nil || len(rep.Problems) != 1 || !strings.Contains(rep.Problems[0].Error(), "verify older state (height 1)") {
+		t.Errorf("%v %v", err, rep.Problems)
+	}
+}
+
+// A certificate older than its block proves nothing.
+func TestVerifyCertificates(t *testing.T) {
+	fs, blocks := goodFolder(t)
+	damage(t, fs, func(db *pebble.DB) error {
+		return errors.Join(db.Set(heightKey(spaceCTerm, 3), encodeUint64(0), pebble.Sync), db.Set(heightKey(spaceCTerm, 4), []byte("x"), pebble.Sync))
+	})
+	rep, err := VerifyDir(fs, testDir, testPub(), blocks[0].Hash())
+	if err != nil || len(rep.Problems) != 2 {
+		t.Errorf("%v %v", err, rep.Problems)
+	}
+}
+
+// Rot that Pebble finds is reported like any other, wherever it is, and never looks like a good folder.
+func TestVerifyRottenTables(t *testing.T) {
+	fs, blocks := goodFolder(t)
+	s := mustOpen(t, fs) // moves all into tables
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	tables := 0
+	for _, name := range files(t, fs) {
+		if !strings.HasSuffix(name, ".sst") {
+			continue
+		}
+		tables++
+		for at := 10; at < len(readFile(t, fs, name)); at += 97 {
+			flipByte(t, fs, name, at)
+			rep, err := VerifyDir(fs, testDir, testPub(), blocks[0].Hash())
+			if err == nil && rep.OK() && at < len(readFile(t, fs, name))/2 {
+				t.Errorf("byte %d of %s: nothing found", at, name)
+			}
+			flipByte(t, fs, name, at)
+		}
+	}
+	if tables == 0 {
+		t.Error("no tables")
+	}
+	if rep, err := VerifyDir(fs, testDir, testPub(), blocks[0].Hash()); err != nil || !rep.OK() {
+		t.Errorf("undamaged again: %v %v", err, rep.Problems)
+	}
+}

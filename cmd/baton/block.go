@@ -147,19 +147,22 @@ type verified struct {
 	Transactions uint64       `json:"transactions"`
 	StateHeight  block.Height `json:"state_height"`
 	StateEntries uint64       `json:"state_entries"`
+	Executed     bool         `json:"executed,omitempty"`
 	Problems     []string     `json:"problems"`
 }
 
 func newBlockVerifyCmd() *cobra.Command {
 	var (
 		dataDir, genesis, configFile string
-		asJSON                       bool
+		asJSON, execute              bool
 	)
 	cmd := &cobra.Command{
 		Use:   "verify --data-dir DIR --genesis FILE | --config FILE",
 		Short: "Check the data folder of a node that does not run",
-		Long: "verify reads a whole data folder without changing it: every block's hash, its link to its parent, the signatures\n" +
-			"under the processor key of genesis, the indexes and the newest stored state. The node must not run.",
+		Long: "verify reads a whole data folder without changing it: every block's hash, its transactions, its link to its parent,\n" +
+			"the signatures under the processor key of genesis, certificates, indexes, the mark, and every node of the stored\n" +
+			"states. With --execute it also executes all committed blocks again, from genesis or, where the first ones were\n" +
+			"pruned, from the oldest stored state, with the built-in ledger, in memory. The node must not run.",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			g, err := openGenesis(genesis, configFile)
@@ -187,15 +190,68 @@ func newBlockVerifyCmd() *cobra.Command {
 			case err != nil:
 				return err
 			}
-			return printReport(cmd, dataDir, &report, asJSON)
+			if execute && report.OK() {
+				if err := executeFolder(cmd.Context(), dataDir, g); err != nil {
+					report.Problems = append(report.Problems, err)
+				}
+			}
+			return printReport(cmd, dataDir, &report, asJSON, execute)
 		},
 	}
 	cmd.Flags().StringVar(&dataDir, "data-dir", "", "data folder (default: the config's)")
 	cmd.Flags().StringVar(&genesis, "genesis", "", "genesis.json of the chain (default: the config's)")
 	addConfig(cmd, &configFile)
+	cmd.Flags().BoolVar(&execute, "execute", false, "also execute all blocks again")
 	cmd.MarkFlagsOneRequired("genesis", "config")
 	addJSON(cmd, &asJSON)
 	return cmd
+}
+
+// executeFolder executes the committed blocks of a folder again and compares the state roots.
+func executeFolder(ctx context.Context, dataDir string, g *chain.Genesis) (err error) {
+	r, err := blockstore.OpenReader(nil, dataDir)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, r.Close()) }()
+	executor, err := chain.New(g, chain.Ledger{})
+	if err != nil {
+		return err
+	}
+	_, st, err := executor.Genesis(nil)
+	if err != nil {
+		return err
+	}
+	if r.Base() > 1 {
+		cps, err := r.Checkpoints()
+		if err != nil {
+			return err
+		}
+		if len(cps) == 0 || cps[0].Height < r.Base() {
+			return fmt.Errorf("execute: no stored state at or above block %d, the lowest one kept", r.Base())
+		}
+		cp := cps[0]
+		b, err := r.Block(cp.Height)
+		if err != nil {
+			return err
+		}
+		if st, err = chain.LoadState(r, cp.Root, cp.RootNode, cp.Height, cp.Hash, b.Header.TimeMs); err != nil {
+			return err
+		}
+	}
+	for h := st.Height() + 1; h <= r.Committed().Height; h++ {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		b, err := r.Block(h)
+		if err != nil {
+			return err
+		}
+		if st, err = executor.Apply(st, b); err != nil {
+			return fmt.Errorf("execute: %w", err)
+		}
+	}
+	return nil
 }
 
 // genesisHash is the hash of block 0.
@@ -212,9 +268,10 @@ func genesisHash(g *chain.Genesis) (block.Hash, error) {
 }
 
 // printReport prints what was found and is an error when something is wrong.
-func printReport(cmd *cobra.Command, dir string, r *blockstore.Report, asJSON bool) error {
+func printReport(cmd *cobra.Command, dir string, r *blockstore.Report, asJSON, executed bool) error {
 	v := verified{
-		OK: r.OK(), Height: r.Tip, Hash: r.TipHash, Committed: r.Committed, Signed: r.Signed, Unsigned: r.Unsigned,
+		Executed: executed && r.OK(),
+		OK:       r.OK(), Height: r.Tip, Hash: r.TipHash, Committed: r.Committed, Signed: r.Signed, Unsigned: r.Unsigned,
 		Transactions: r.Transactions, StateEntries: r.StateEntries, Problems: []string{},
 	}
 	if r.Checkpoint != nil {
@@ -234,8 +291,12 @@ func printReport(cmd *cobra.Command, dir string, r *blockstore.Report, asJSON bo
 		return err
 	}
 	more := ""
-	if r.MoreProblems {
-		more = "; and more"
+	if n := len(r.Problems) - 1; n > 0 {
+		more = fmt.Sprintf(" (and %d more; --json lists them)", n)
 	}
-	return fmt.Errorf("%s is damaged: %w%s", dir, errors.Join(r.Problems...), more)
+	return fmt.Errorf("%s is damaged: %w%s; %s", dir, r.Problems[0], more, mendHint)
 }
+
+// mendHint says what becomes of a damaged folder.
+const mendHint = "start the node: it fetches what is damaged from the other nodes, or says why it cannot; if it refuses to start, " +
+	"empty the folder, and it comes back as a newcomer"

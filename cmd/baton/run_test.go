@@ -106,7 +106,7 @@ func TestRunServesUntilItIsStopped(t *testing.T) {
 	if code != 0 || strings.Contains(log, "baton:") {
 		t.Errorf("status %d, log:\n%s", code, log)
 	}
-	mustHave(t, good(t, "block", "verify", "--config", conf), "1 signed", "1 transactions")
+	mustHave(t, good(t, "block", "verify", "--execute", "--config", conf), "1 signed", "1 transactions")
 
 	// It goes on where it stopped: 70 are left.
 	node = start(t, conf)

@@ -210,7 +210,7 @@ func TestBlockVerify(t *testing.T) {
 
 	other, _ := cluster(t)
 	mustHave(t, refused(t, "block", "verify", "--data-dir", data, "--genesis", filepath.Join(other, "genesis.json")),
-		"is damaged", "genesis", "; ", "signature")
+		"is damaged", "genesis", "and 1 more", "start the node")
 	missing := filepath.Join(dir, "none")
 	mustHave(t, refused(t, "block", "verify", "--data-dir", missing, "--config", conf), missing)
 }
