@@ -54,6 +54,8 @@ type Keys struct {
 	Node string `json:"node"`
 	// Processor is the file of the key that signs blocks; all processors hold the same one.
 	Processor string `json:"processor"`
+	// Passphrase is where the passphrase of those files is that are encrypted, the gossip key's among them.
+	Passphrase Passphrase `json:"passphrase"`
 }
 
 // Raftify is the raftify section: the keys of a raftify.json.
@@ -64,7 +66,8 @@ type Raftify struct {
 	MaxNodes int `json:"max_nodes"`
 	// Expect is how many nodes found the cluster: those with the smallest ids. More than half of PeerList.
 	Expect int `json:"expect"`
-	// Encrypt is the gossip key, in hex (16, 24 or 32 bytes), or file:PATH of a file that holds it.
+	// Encrypt is the gossip key, in hex (16, 24 or 32 bytes), or file:PATH of a file that holds it. It may be several,
+	// separated by commas or in lines: the first encrypts, the others are accepted too, while the key is changed.
 	Encrypt string `json:"encrypt"`
 	// Performance multiplies the election's durations; 1 is the fastest.
 	Performance int `json:"performance"`
@@ -106,6 +109,14 @@ type Peer struct {
 type API struct {
 	// Listen is the address and port of the HTTP API.
 	Listen string `json:"listen"`
+	// TLSCert and TLSKey are the paths of a certificate with its chain and of its key, PEM both. Empty: plain HTTP.
+	TLSCert string `json:"tls_cert"`
+	TLSKey  string `json:"tls_key"`
+	// RateLimit is how many requests a second one client address may make; more are answered 429. 0: as many as it likes.
+	// Health checks and metrics do not count.
+	RateLimit int `json:"rate_limit"`
+	// RateBurst is how many it may make at once after a pause; 0 is one second's worth.
+	RateBurst int `json:"rate_burst"`
 }
 
 // Log is the log section.
@@ -267,6 +278,8 @@ type Paths struct {
 	Genesis      string // genesis.json
 	NodeKey      string // the node's own key
 	ProcessorKey string // the key that signs blocks
+	TLSCert      string // the API's certificate, "" without one
+	TLSKey       string // its key
 }
 
 // Paths resolves every path that stands in c.
@@ -280,6 +293,9 @@ func (c *Config) Paths() Paths {
 	}
 	if c.StateDir != "" {
 		p.StateDir = c.Resolve(c.StateDir)
+	}
+	if c.API.TLSCert != "" {
+		p.TLSCert, p.TLSKey = c.Resolve(c.API.TLSCert), c.Resolve(c.API.TLSKey)
 	}
 	return p
 }

@@ -4,7 +4,7 @@
 //
 //   - config.json, one a node: [Load] reads it with viper, overrides it from the environment and validates it.
 //   - genesis.json, one a chain: [LoadGenesis] reads it as node/chain defines it.
-//   - key files, one Ed25519 key each: [LoadKey] and [WriteKey]; and the gossip key, [Config.GossipKey].
+//   - key files, one Ed25519 key each: [LoadKey] and [WriteKey]; and the gossip keys, [Config.GossipKeys].
 //
 // [Open] does all of that for one node and checks the files against each other; `baton run` and
 // `baton config check` both go through it, so the one accepts exactly what the other accepts.
@@ -36,5 +36,6 @@
 // # Secrets
 //
 // Private keys are in files of mode 0600 that [WriteKey] creates and never overwrites; a key file that its group or
-// others may read is refused at loading. Nothing in this package logs.
+// others may read is refused at loading. Each of them may be an age file that a passphrase opens ([EncryptSecret]); where
+// that is says keys.passphrase ([Passphrase]), never an argument of a program. Nothing in this package logs.
 package config

@@ -286,6 +286,17 @@ func (l *layout) writeNode(i int) (string, error) {
 	)
 }
 
+// fileKeys and fileAPI are those sections without the keys that no operator needs to see at first.
+type (
+	fileKeys struct {
+		Node      string `json:"node"`
+		Processor string `json:"processor"`
+	}
+	fileAPI struct {
+		Listen string `json:"listen"`
+	}
+)
+
 // file is c without the sections that no operator needs to see at first.
 func (c *Config) file() any {
 	return struct {
@@ -294,12 +305,15 @@ func (c *Config) file() any {
 		DataDir     string   `json:"data_dir"`
 		StateDir    string   `json:"state_dir"`
 		GenesisFile string   `json:"genesis_file"`
-		Keys        Keys     `json:"keys"`
+		Keys        fileKeys `json:"keys"`
 		Raftify     Raftify  `json:"raftify"`
 		Peer        PeerLink `json:"peer"`
-		API         API      `json:"api"`
+		API         fileAPI  `json:"api"`
 		Log         Log      `json:"log"`
-	}{c.ID, c.Roles, c.DataDir, c.StateDir, c.GenesisFile, c.Keys, c.Raftify, c.Peer, c.API, c.Log}
+	}{
+		c.ID, c.Roles, c.DataDir, c.StateDir, c.GenesisFile,
+		fileKeys{c.Keys.Node, c.Keys.Processor}, c.Raftify, c.Peer, fileAPI{c.API.Listen}, c.Log,
+	}
 }
 
 // writeQuorum makes the keys of one quorum in their own folder, such as listeners/listener1.json.
@@ -334,6 +348,15 @@ func newKey(source io.Reader) (ed25519.PrivateKey, error) {
 		return nil, fmt.Errorf("draw a key: %w", err)
 	}
 	return ed25519.NewKeyFromSeed(seed[:]), nil
+}
+
+// NewGossipKey makes the text of a gossip key's file from the system's secure source.
+func NewGossipKey() (string, error) {
+	var key [32]byte
+	if _, err := io.ReadFull(rand.Reader, key[:]); err != nil {
+		return "", fmt.Errorf("draw the gossip key: %w", err)
+	}
+	return hex.EncodeToString(key[:]) + "\n", nil
 }
 
 func nodeName(i int) string { return "node" + strconv.Itoa(i+1) }

@@ -99,8 +99,8 @@ func TestInitWritesWhatOpenAccepts(t *testing.T) {
 				if err := n.CheckProcessorKey(); err != nil {
 					t.Error(err)
 				}
-				if len(n.GossipKey) != 32 {
-					t.Errorf("gossip key of %d bytes", len(n.GossipKey))
+				if len(n.GossipKeys) != 1 || len(n.GossipKeys[0]) != 32 {
+					t.Errorf("gossip keys %x", n.GossipKeys)
 				}
 			}
 		})

@@ -9,11 +9,12 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
 // maxKeyBytes bounds a key file.
-const maxKeyBytes = 4096
+const maxKeyBytes = 16 << 10
 
 // keyType is the only type of key there is.
 const keyType = "ed25519"
@@ -75,17 +76,10 @@ func PublicKey(key ed25519.PrivateKey) ed25519.PublicKey {
 	return ed25519.PublicKey(key[ed25519.PrivateKeySize-ed25519.PublicKeySize:])
 }
 
-// LoadKey reads the key file at path. A file that its group or others may read is refused with [ErrKeyReadable].
+// LoadKey reads the key file at path. A file that its group or others may read is refused with [ErrKeyReadable]. One
+// that is encrypted is opened with the passphrase that the environment says, as it would override keys.passphrase.
 func LoadKey(path string) (ed25519.PrivateKey, error) {
-	data, err := readSecret(path)
-	if err != nil {
-		return nil, err
-	}
-	key, err := DecodeKey(data)
-	if err != nil {
-		return nil, fmt.Errorf("key file %s: %w", path, err)
-	}
-	return key, nil
+	return secretsOf(Passphrase(os.Getenv(EnvName("keys.passphrase")))).key(path)
 }
 
 // WriteKey creates the file path, mode 0600, with key in it and makes it durable. It never overwrites: a file that is
@@ -97,7 +91,7 @@ func WriteKey(path string, key ed25519.PrivateKey) error {
 // forbidden is the permission bits that the file of a secret must not have. systemd gives a service its credentials by
 // an access control list, whose mask shows as the bit of the group, in a folder that nobody else can enter.
 func forbidden(path string) os.FileMode {
-	if dir := os.Getenv("CREDENTIALS_DIRECTORY"); dir != "" && filepath.Dir(path) == filepath.Clean(dir) {
+	if dir := os.Getenv(credentialsDir); dir != "" && filepath.Dir(path) == filepath.Clean(dir) {
 		return 0o037
 	}
 	return 0o077
@@ -123,37 +117,57 @@ func readSecret(path string) ([]byte, error) {
 	return readAll(f, path, maxKeyBytes)
 }
 
-// GossipKey is the key that raftify.encrypt holds or names, and nil when it is empty. A file is relative to the folder
-// of config.json and must be readable by its owner alone.
-func (c *Config) GossipKey() ([]byte, error) {
+// GossipKeys are the keys that raftify.encrypt holds or names, and nil when it is empty. The first is the one to encrypt
+// with; the others are accepted from nodes that still use them, or already do. A file is relative to the folder of
+// config.json, must be readable by its owner alone and may be encrypted.
+func (c *Config) GossipKeys() ([][]byte, error) { return c.gossipKeys(c.secrets()) }
+
+func (c *Config) gossipKeys(s *secrets) ([][]byte, error) {
 	text := c.Raftify.Encrypt
 	if text == "" {
 		return nil, nil
 	}
 	path, isFile := strings.CutPrefix(text, filePrefix)
 	if !isFile {
-		key, err := parseGossipKey(text)
+		keys, err := parseGossipKeys(text)
 		if err != nil {
 			return nil, fmt.Errorf("raftify.encrypt: %w", err)
 		}
-		return key, nil
+		return keys, nil
 	}
 	path = c.Resolve(path)
-	data, err := readSecret(path)
+	data, err := s.read(path)
 	if err != nil {
 		return nil, fmt.Errorf("raftify.encrypt: %w", err)
 	}
-	key, err := parseGossipKey(strings.TrimSpace(string(data)))
+	keys, err := parseGossipKeys(string(data))
 	if err != nil {
 		return nil, fmt.Errorf("raftify.encrypt: key file %s: %w", path, err)
 	}
-	return key, nil
+	return keys, nil
 }
 
-func parseGossipKey(text string) ([]byte, error) {
-	key, err := hex.DecodeString(text)
-	if err != nil || (len(key) != 16 && len(key) != 24 && len(key) != 32) {
-		return nil, errors.New("not a key of 32, 48 or 64 hex digits")
+// maxGossipKeys is how many keys may be known at once: one, and two while it is changed.
+const maxGossipKeys = 4
+
+// parseGossipKeys reads keys that are separated by commas or white space.
+func parseGossipKeys(text string) ([][]byte, error) {
+	var keys [][]byte
+	for field := range strings.FieldsFuncSeq(text, func(r rune) bool { return r == ',' || r == ' ' || r == '\t' || r == '\r' || r == '\n' }) {
+		key, err := hex.DecodeString(field)
+		if err != nil || (len(key) != 16 && len(key) != 24 && len(key) != 32) {
+			return nil, errors.New("not a key of 32, 48 or 64 hex digits")
+		}
+		if slices.ContainsFunc(keys, func(k []byte) bool { return bytes.Equal(k, key) }) {
+			return nil, errors.New("not different keys: one stands twice")
+		}
+		keys = append(keys, key)
 	}
-	return key, nil
+	if len(keys) == 0 || len(keys) > maxGossipKeys {
+		return nil, fmt.Errorf("not a key: %d keys, want 1 to %d of 32, 48 or 64 hex digits", len(keys), maxGossipKeys)
+	}
+	return keys, nil
 }
+
+// secrets reads the secrets that c names.
+func (c *Config) secrets() *secrets { return &secrets{from: c.Keys.Passphrase, resolve: c.Resolve} }

@@ -3,6 +3,7 @@ package config
 import (
 	"bytes"
 	"crypto/ed25519"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"os"
@@ -16,7 +17,8 @@ type Node struct {
 	Genesis      *chain.Genesis
 	NodeKey      ed25519.PrivateKey
 	ProcessorKey ed25519.PrivateKey
-	GossipKey    []byte // nil when gossip is not encrypted
+	TLS          *tls.Certificate // of the API; nil: plain HTTP
+	GossipKeys   [][]byte         // the first encrypts, the others are accepted too; nil when gossip is not encrypted
 }
 
 // Open loads the config.json at path and the files that it names. The error joins everything that is wrong with them:
@@ -32,12 +34,14 @@ func Open(path string) (*Node, error) {
 	}
 	n := &Node{Config: cfg}
 	paths := cfg.Paths()
-	var errs [6]error
+	var errs [7]error
 	n.Genesis, errs[0] = LoadGenesis(paths.Genesis)
-	n.NodeKey, errs[1] = LoadKey(paths.NodeKey)
-	n.ProcessorKey, errs[2] = LoadKey(paths.ProcessorKey)
-	n.GossipKey, errs[3] = cfg.GossipKey()
+	secrets := cfg.secrets()
+	n.NodeKey, errs[1] = secrets.key(paths.NodeKey)
+	n.ProcessorKey, errs[2] = secrets.key(paths.ProcessorKey)
+	n.GossipKeys, errs[3] = cfg.gossipKeys(secrets)
 	errs[4] = errors.Join(checkFolder("data_dir", paths.DataDir), checkFolder("state_dir", paths.StateDir))
+	n.TLS, errs[6] = certificate(secrets, paths)
 	if self, ok := cfg.Self(); ok && errs[1] == nil {
 		want, err := ParsePublicKey(self.PublicKey)
 		if err == nil && !bytes.Equal(want, PublicKey(n.NodeKey)) {
@@ -50,6 +54,29 @@ func Open(path string) (*Node, error) {
 	}
 	return n, nil
 }
+
+// certificate loads the API's certificate, nil when there is none.
+func certificate(s *secrets, paths Paths) (*tls.Certificate, error) {
+	if paths.TLSCert == "" {
+		return nil, nil
+	}
+	chain, err := readBounded(paths.TLSCert, maxCertBytes)
+	if err != nil {
+		return nil, fmt.Errorf("api.tls_cert: %w", err)
+	}
+	key, err := s.read(paths.TLSKey)
+	if err != nil {
+		return nil, fmt.Errorf("api.tls_key: %w", err)
+	}
+	cert, err := tls.X509KeyPair(chain, key)
+	if err != nil {
+		return nil, fmt.Errorf("api.tls_cert %s with api.tls_key %s: %w", paths.TLSCert, paths.TLSKey, err)
+	}
+	return &cert, nil
+}
+
+// maxCertBytes bounds a certificate with its chain.
+const maxCertBytes = 1 << 20
 
 // CheckProcessorKey checks that n signs with the key that genesis names. With a chain in data_dir it is the chain that
 // names the key, and the node that checks it; an error of that kind is worth this one's words.

@@ -84,8 +84,12 @@ func (c *Config) Validate() error {
 	p.notEmpty("genesis_file", c.GenesisFile, "the path of genesis.json")
 	p.notEmpty("keys.node", c.Keys.Node, "the path of the node's key file")
 	p.notEmpty("keys.processor", c.Keys.Processor, "the path of the processor key file")
+	if !c.Keys.Passphrase.valid() {
+		p.add("keys.passphrase", string(c.Keys.Passphrase), "nothing, file:PATH, env:NAME or credential:NAME")
+	}
 	c.validateRaftify(&p)
 	c.validatePeers(&p)
+	c.API.validate(&p)
 	c.validateListeners(&p)
 	p.oneOf("log.level", c.Log.Level, "trace", "debug", "info", "warn", "error")
 	p.oneOf("log.format", c.Log.Format, "console", "json")
@@ -131,8 +135,8 @@ func (c *Config) validateRaftify(p *problems) {
 	case r.Encrypt == filePrefix:
 		p.add("raftify.encrypt", r.Encrypt, "a path after file:")
 	case r.Encrypt != "" && !strings.HasPrefix(r.Encrypt, filePrefix):
-		if _, err := parseGossipKey(r.Encrypt); err != nil {
-			p.add("raftify.encrypt", "(hidden)", "32, 48 or 64 hex digits, or file:PATH")
+		if _, err := parseGossipKeys(r.Encrypt); err != nil {
+			p.add("raftify.encrypt", "(hidden)", "different keys of 32, 48 or 64 hex digits, separated by commas, or file:PATH")
 		}
 	}
 	p.inRange("raftify.performance", r.Performance, 1, 100)
@@ -259,6 +263,14 @@ func (c *Config) validateListeners(p *problems) {
 	if overlap(c.API.Listen, c.Peer.Listen) {
 		p.add("api.listen", c.API.Listen, "another port than peer.listen")
 	}
+}
+
+func (a *API) validate(p *problems) {
+	if (a.TLSCert == "") != (a.TLSKey == "") {
+		p.add("api.tls_cert", a.TLSCert, "both api.tls_cert and api.tls_key, or neither")
+	}
+	p.inRange("api.rate_limit", a.RateLimit, 0, maxQueue)
+	p.inRange("api.rate_burst", a.RateBurst, 0, maxQueue)
 }
 
 func (s *State) validate(p *problems) {

@@ -187,6 +187,8 @@ func (n *Node) Ready() error {
 	switch {
 	case v.leader == "" || v.leader == n.cfg.ID && !v.leading:
 		return errors.New("no contact with a leader")
+	case n.stranger(v.leader) != "":
+		return errors.New(n.stranger(v.leader))
 	case v.leaderHeight > h+readyLag:
 		return fmt.Errorf("%d blocks behind the leader", v.leaderHeight-h)
 	}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/baton-ha/baton/blockstore/block"
 	"github.com/baton-ha/baton/node/api"
+	"github.com/baton-ha/baton/node/api/wire"
 	"github.com/baton-ha/baton/node/chain"
 	"github.com/baton-ha/baton/node/mempool"
 	"github.com/baton-ha/baton/node/peer"
@@ -128,6 +129,9 @@ type Config struct {
 	// there is one, and is the last to be elected; that does not stop it otherwise.
 	Health    func(ctx context.Context) error
 	Retention Retention
+	// Reload, if not nil, reads the configuration again for the admin socket and takes over what may change (SetPeers,
+	// SetGossipKeys, SetRateLimit, SetCertificate). It may be called concurrently.
+	Reload func(ctx context.Context, req wire.ReloadRequest) (wire.Reloaded, error)
 	// SupervisorPID is the process that watches over this one and tells the others when it ends, 0 for none. It is shown.
 	SupervisorPID int
 	Logger        zerolog.Logger

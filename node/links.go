@@ -79,6 +79,8 @@ func (l *linkHandler) HandleRequest(ctx context.Context, from string, kind byte,
 			return nil, fmt.Errorf("%s does not lead", n.cfg.ID)
 		}
 		return answerOf(n.LeaderTransfer(ctx, string(payload)))
+	case reqGenesis:
+		return n.kin().encode(), nil
 	case reqMember:
 		return answerOf(n.takeMemberRequest(ctx, payload))
 	}

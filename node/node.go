@@ -54,7 +54,9 @@ type Node struct {
 	syncs       syncLog
 
 	view    atomic.Pointer[view]
+	known   atomic.Pointer[[]peer.Peer] // the configured peers; a list is never changed
 	peerSet atomic.Pointer[[]peer.Peer] // see peers
+	reload  sync.Mutex                  // one change of the configuration at a time
 	ctx     context.Context
 	cancel  context.CancelFunc
 	wg      sync.WaitGroup
@@ -63,7 +65,9 @@ type Node struct {
 
 	mu      sync.Mutex
 	heights map[string]block.Height // of peers, as last heard
-	changed chan struct{}           // closed and replaced when this node's part in the election changes
+	// strangers are the peers that were asked for their chain, with what is wrong with it; see compareGenesis.
+	strangers map[string]string
+	changed   chan struct{} // closed and replaced when this node's part in the election changes
 }
 
 // New opens the data folder, brings the state of the stored tip into memory, makes this start durable and listens. It
@@ -81,9 +85,10 @@ func New(cfg Config) (_ *Node, err error) {
 	}
 	n := &Node{
 		cfg: cfg, log: cfg.Logger, start: time.Now(), hub: newHub(), fatal: make(chan error, 1),
-		up: make(chan struct{}), heights: map[string]block.Height{}, changed: make(chan struct{}),
+		up: make(chan struct{}), heights: map[string]block.Height{}, strangers: map[string]string{}, changed: make(chan struct{}),
 	}
 	n.syncs.log = cfg.Logger
+	n.known.Store(&cfg.Peer.Peers)
 	n.ctx, n.cancel = context.WithCancel(context.Background())
 	n.view.Store(&view{})
 	var undo []func()
@@ -300,6 +305,7 @@ func (n *Node) Run(ctx context.Context) error {
 	n.wg.Go(func() { n.router.run(n.ctx) })
 	n.wg.Go(func() { n.askHeights(n.ctx) })
 	n.wg.Go(func() { n.health.run(n.ctx) })
+	n.wg.Go(func() { n.compareGenesis(n.ctx) })
 	err := n.serve(ctx)
 	if err == nil {
 		select {

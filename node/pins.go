@@ -43,7 +43,7 @@ func (n *Node) peersOf(cfg core.Config) []peer.Peer {
 		pinned[string(p.ID)] = p
 	}
 	var out []peer.Peer
-	for _, p := range n.cfg.Peer.Peers {
+	for _, p := range *n.known.Load() {
 		if pin, ok := pinned[p.ID]; !ok || p.ID == n.cfg.ID || pin.State != core.PinBarred && pin.Info == "" {
 			out = append(out, p)
 			delete(pinned, p.ID)
@@ -78,7 +78,7 @@ func (n *Node) peers() []peer.Peer {
 	if p := n.peerSet.Load(); p != nil {
 		return *p
 	}
-	return n.cfg.Peer.Peers
+	return *n.known.Load()
 }
 
 // pinOf reads what an operator says about a node and checks it against the nodes that are known. The empty pin is the
@@ -86,9 +86,9 @@ func (n *Node) peers() []peer.Peer {
 func (n *Node) pinOf(cfg core.Config, req wire.MemberRequest) (pinInfo, error) {
 	known := n.peersOf(core.Config{Pins: cfg.Pins})
 	var own *peer.Peer
-	for i, p := range n.cfg.Peer.Peers {
+	for _, p := range *n.known.Load() {
 		if p.ID == req.ID {
-			own = &n.cfg.Peer.Peers[i]
+			own = &p
 		}
 	}
 	pin, _ := cfg.Pin(core.NodeID(req.ID))

@@ -30,9 +30,7 @@ const (
 // used to know who seems alive, never to decide anything.
 type gossip struct {
 	id      core.NodeID
-	peers   []core.Peer
-	others  []string // peer_list addresses that belong to no known peer
-	total   int      // nodes that the configuration speaks of
+	total   int // nodes that the configuration speaks of
 	deliver func(core.Message)
 	count   *counters
 	log     zerolog.Logger
@@ -45,8 +43,10 @@ type gossip struct {
 	wg      sync.WaitGroup
 	long    map[core.NodeID]chan outgoing // of sendLoop alone
 
-	mu    sync.Mutex
-	alive map[core.NodeID]bool
+	mu     sync.Mutex
+	alive  map[core.NodeID]bool
+	peers  []core.Peer
+	others []string // peer_list addresses that belong to no known peer
 }
 
 type outgoing struct {
@@ -62,18 +62,7 @@ func openGossip(cfg *Config, deliver func(core.Message), count *counters, l zero
 		packets: make(chan outgoing, sendQueue), ctx: ctx, cancel: cancel,
 		alive: map[core.NodeID]bool{}, long: map[core.NodeID]chan outgoing{},
 	}
-	known := map[string]bool{cfg.addr(): true, cfg.bound(): true}
-	for _, p := range cfg.peers() {
-		known[p.Addr] = true
-		if p.ID != cfg.ID {
-			g.peers = append(g.peers, p)
-		}
-	}
-	for _, a := range cfg.PeerList {
-		if !known[a] {
-			g.others = append(g.others, a)
-		}
-	}
+	g.lookFor(cfg)
 	g.total = max(len(cfg.PeerList), len(g.peers)+1)
 	mc, err := g.memberlistConfig(cfg)
 	if err != nil {
@@ -87,6 +76,25 @@ func openGossip(cfg *Config, deliver func(core.Message), count *counters, l zero
 	g.wg.Go(g.sendLoop)
 	g.wg.Go(g.joinLoop)
 	return g, nil
+}
+
+// lookFor says whom to look for from now on.
+func (g *gossip) lookFor(cfg *Config) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	known := map[string]bool{cfg.addr(): true, cfg.bound(): true}
+	g.peers, g.others = nil, nil
+	for _, p := range cfg.peers() {
+		known[p.Addr] = true
+		if p.ID != cfg.ID {
+			g.peers = append(g.peers, p)
+		}
+	}
+	for _, a := range cfg.PeerList {
+		if !known[a] {
+			g.others = append(g.others, a)
+		}
+	}
 }
 
 func (g *gossip) memberlistConfig(cfg *Config) (*memberlist.Config, error) {

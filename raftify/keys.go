@@ -1,8 +1,10 @@
 package raftify
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/hashicorp/memberlist"
 )
@@ -32,6 +34,48 @@ func (n *Node) UseKey(key []byte) error {
 // RemoveKey refuses from now on what is encrypted with a key. The one in use cannot be removed. See InstallKey.
 func (n *Node) RemoveKey(key []byte) error {
 	return n.withKeyring("remove key", func(r *memberlist.Keyring) error { return r.RemoveKey(key) })
+}
+
+// SetKeys makes these the node's gossip keys, in one go: the first encrypts, the others are accepted too, all others are
+// refused from now on. It is for those who keep the keys in a file; InstallKey says in which steps a cluster gets from one
+// key to another. Nothing changes when one of the keys is not usable.
+func (n *Node) SetKeys(keys [][]byte) error {
+	if len(keys) == 0 {
+		return fmt.Errorf("set keys: %w", ErrNoKeyring)
+	}
+	for i, k := range keys {
+		if slices.ContainsFunc(keys[:i], func(other []byte) bool { return bytes.Equal(other, k) }) {
+			return fmt.Errorf("set keys: key %d stands twice", i+1)
+		}
+		if !keySize(len(k)) {
+			return fmt.Errorf("set keys: key %d has %d bytes: must be 16, 24 or 32", i+1, len(k))
+		}
+	}
+	return n.withKeyring("set keys", func(r *memberlist.Keyring) error {
+		for _, k := range keys {
+			if err := r.AddKey(k); err != nil {
+				return err
+			}
+		}
+		old := len(r.GetKeys()) - len(keys)
+		if old == 0 {
+			return r.UseKey(keys[0])
+		}
+		// The ring takes a key out of the middle by moving those behind it, under the eyes of those who read. So the keys
+		// that stay come first: each that is used moves to the front.
+		for _, k := range slices.Backward(keys) {
+			if err := r.UseKey(k); err != nil {
+				return err
+			}
+		}
+		for range old {
+			all := r.GetKeys()
+			if err := r.RemoveKey(all[len(all)-1]); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
 }
 
 func (n *Node) withKeyring(what string, do func(*memberlist.Keyring) error) error {

@@ -3,6 +3,7 @@ package raftify
 import (
 	"bytes"
 	"errors"
+	"slices"
 	"testing"
 
 	"github.com/baton-ha/baton/raftify/core"
@@ -60,6 +61,72 @@ func TestKeyIsChangedWithoutStopping(t *testing.T) {
 	}
 }
 
+// TestKeysAreSet goes the same way by what a file would say, and a cluster talks all the time.
+func TestKeysAreSet(t *testing.T) {
+	g := newGossipCluster(t)
+	for _, id := range g.ids {
+		g.start(id, g.config(id))
+	}
+	ctx := bounded(t)
+	old, next, third := bytes.Repeat([]byte{7}, 32), bytes.Repeat([]byte{9}, 32), bytes.Repeat([]byte{5}, 16)
+	for _, keys := range [][][]byte{{old, third, next}, {next, old, third}, {next}} {
+		for _, id := range g.ids {
+			if err := g.nodes[id].SetKeys(keys); err != nil {
+				t.Fatal(err)
+			}
+			eventually(t, "a majority answers", func() bool { return g.nodes[g.leader()].Round(ctx) == nil })
+		}
+	}
+	ring := g.nodes["a"].transport.(*gossip).ring
+	for name, bad := range map[string][][]byte{"none": nil, "short": {next, []byte("short")}, "twice": {next, old, old}} {
+		if err := g.nodes["a"].SetKeys(bad); err == nil {
+			t.Errorf("%s: is set", name)
+		}
+		if keys := ring.GetKeys(); len(keys) != 1 || !bytes.Equal(keys[0], next) {
+			t.Errorf("%s: the ring is %x now", name, keys)
+		}
+	}
+}
+
+// TestPeersMove: a node that is started at another address is found by the others as soon as they are told where it is.
+func TestPeersMove(t *testing.T) {
+	g := newGossipCluster(t)
+	for _, id := range g.ids {
+		g.start(id, g.config(id))
+	}
+	ctx := bounded(t)
+	g.leader()
+	a := g.nodes["a"]
+	was := g.config("a")
+	for name, peers := range map[string][]core.Peer{
+		"fewer": was.Peers[:2], "another": append(slices.Clone(was.Peers[:2]), core.Peer{ID: "d", Addr: "127.0.0.1:1"}),
+		"own":       append([]core.Peer{{ID: "a", Addr: "127.0.0.1:1"}}, was.Peers[1:]...),
+		"malformed": append(slices.Clone(was.Peers[:2]), core.Peer{ID: "c", Addr: "nowhere"}),
+	} {
+		if err := a.SetPeers(peers, was.PeerList); err == nil {
+			t.Errorf("%s: is taken", name)
+		}
+		if addr := a.Addr("c"); addr != was.Peers[2].Addr {
+			t.Errorf("%s: c is at %s now", name, addr)
+		}
+	}
+	g.kill("c")
+	g.ports[2] = freePorts(t, 1)[0]
+	for _, id := range []core.NodeID{"a", "b"} {
+		now := g.config(id)
+		if err := g.nodes[id].SetPeers(now.Peers, now.PeerList); err != nil {
+			t.Fatal(err)
+		}
+		if addr := g.nodes[id].Addr("c"); addr != now.Peers[2].Addr {
+			t.Errorf("%s has c at %s", id, addr)
+		}
+	}
+	c := g.start("c", g.config("c"))
+	if _, err := c.WaitLeader(ctx); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // TestNoKeyring: what has no gossip has no keys.
 func TestNoKeyring(t *testing.T) {
 	cfg := DefaultConfig()
@@ -70,7 +137,7 @@ func TestNoKeyring(t *testing.T) {
 	}
 	defer func() { _ = n.Close() }()
 	key := make([]byte, 16)
-	for _, err := range []error{n.InstallKey(key), n.UseKey(key), n.RemoveKey(key)} {
+	for _, err := range []error{n.InstallKey(key), n.UseKey(key), n.RemoveKey(key), n.SetKeys([][]byte{key})} {
 		if !errors.Is(err, ErrNoKeyring) {
 			t.Errorf("%v", err)
 		}

@@ -253,7 +253,7 @@ func (n *Node) send(ms []core.Message) {
 	for _, m := range ms {
 		addr, other := n.core.Announced(m), ""
 		if addr == "" {
-			addr = n.peers[m.To]
+			addr = (*n.peers.Load())[m.To]
 			member, _ := s.Cfg.Member(m.To)
 			other = member.Addr
 		}

@@ -65,8 +65,8 @@ type Node struct {
 	clock Clock
 	inbox *inbox
 	count counters
-	peers map[core.NodeID]string // addresses that the operator gave
-	death core.Death             // what a supervisor says when this start has ended
+	peers atomic.Pointer[map[core.NodeID]string] // addresses that the operator gave; a map is never changed
+	death core.Death                             // what a supervisor says when this start has ended
 	will  notices
 
 	owner owner
@@ -121,14 +121,12 @@ func New(opt Options) (*Node, error) {
 	}
 	n := &Node{
 		opt: opt, cfg: cfg, tm: cfg.Timings(), clock: opt.Clock, inbox: newInbox(),
-		log:   opt.Logger.Level(max(level, opt.Logger.GetLevel())),
-		will:  notices{key: opt.PeerKey},
-		peers: map[core.NodeID]string{}, alarms: newLimiter(10 * time.Second),
-		stop: make(chan struct{}), stopped: make(chan struct{}), closed: make(chan struct{}), changed: make(chan struct{}),
+		log:    opt.Logger.Level(max(level, opt.Logger.GetLevel())),
+		will:   notices{key: opt.PeerKey},
+		alarms: newLimiter(10 * time.Second),
+		stop:   make(chan struct{}), stopped: make(chan struct{}), closed: make(chan struct{}), changed: make(chan struct{}),
 	}
-	for _, p := range cfg.peers() {
-		n.peers[p.ID] = p.Addr
-	}
+	n.peers.Store(addresses(cfg.peers()))
 	now := n.clock.Now()
 	n.core, err = core.New(core.Options{
 		State: hs, Session: session, Addr: cfg.addr(), Peers: cfg.peers(), Expect: cfg.Expect,

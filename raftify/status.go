@@ -131,7 +131,7 @@ func (n *Node) Members() []Member {
 // Addr returns the gossip address of a member: the one that the operator configured, or else the cluster's own; "" for
 // a stranger.
 func (n *Node) Addr(id core.NodeID) string {
-	if addr, ok := n.peers[id]; ok {
+	if addr, ok := (*n.peers.Load())[id]; ok {
 		return addr
 	}
 	m, _ := n.snap.Load().Cfg.Member(id)

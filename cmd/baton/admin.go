@@ -58,21 +58,30 @@ func (f *adminFlags) call(ctx context.Context, method, path string, in, out any)
 		return fmt.Errorf("%s: %w", cfg.ID, err)
 	}
 	defer resp.Body.Close() //nolint:errcheck // only read from
+	if resp.StatusCode != http.StatusOK {
+		return refusalOf(cfg.ID, resp)
+	}
 	data, err := io.ReadAll(io.LimitReader(resp.Body, adminAnswerBytes))
 	if err != nil {
 		return fmt.Errorf("%s: read the answer: %w", cfg.ID, err)
-	}
-	if resp.StatusCode != http.StatusOK {
-		var answer wire.ErrorBody
-		if json.Unmarshal(data, &answer) != nil || answer.Error.Message == "" {
-			return fmt.Errorf("%s answers %s", cfg.ID, resp.Status)
-		}
-		return fmt.Errorf("%s refuses: %s (%s)", cfg.ID, answer.Error.Message, answer.Error.Code)
 	}
 	if err := json.Unmarshal(data, out); err != nil {
 		return fmt.Errorf("%s: read the answer: %w", cfg.ID, err)
 	}
 	return nil
+}
+
+// refusalOf is what a node says in an answer that is not a success.
+func refusalOf(id string, resp *http.Response) error {
+	data, err := io.ReadAll(io.LimitReader(resp.Body, adminAnswerBytes))
+	if err != nil {
+		return fmt.Errorf("%s: read the answer: %w", id, err)
+	}
+	var answer wire.ErrorBody
+	if json.Unmarshal(data, &answer) != nil || answer.Error.Message == "" {
+		return fmt.Errorf("%s answers %s", id, resp.Status)
+	}
+	return fmt.Errorf("%s refuses: %s (%s)", id, answer.Error.Message, answer.Error.Code)
 }
 
 func newLeaderShowCmd() *cobra.Command {

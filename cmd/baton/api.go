@@ -1,11 +1,17 @@
 package main
 
 import (
+	"bytes"
 	"context"
+	"crypto/tls"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"net"
+	"net/http"
 	"net/netip"
+	"os"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -39,20 +45,52 @@ func (f *apiFlags) open(parent context.Context) (ctx context.Context, c *client.
 	if f.timeout <= 0 {
 		return nil, nil, nil, fmt.Errorf("--timeout is %v: want more than 0s", f.timeout)
 	}
-	urls := f.urls
+	urls, opts := f.urls, client.Options{}
 	if f.config != "" {
 		cfg, err := config.Load(f.config)
 		if err != nil {
 			return nil, nil, nil, err
 		}
 		urls = []string{localURL(cfg.API.Listen)}
+		if path := cfg.Paths().TLSCert; path != "" {
+			if opts.HTTP, err = pinned(path); err != nil {
+				return nil, nil, nil, err
+			}
+			urls[0] = "https" + strings.TrimPrefix(urls[0], "http")
+		}
 	}
-	c, err = client.New(urls, client.Options{})
+	c, err = client.New(urls, opts)
 	if err != nil {
 		return nil, nil, nil, fmt.Errorf("--api: %w", err)
 	}
 	ctx, cancel := context.WithTimeout(parent, f.timeout)
 	return ctx, c, func() { cancel(); c.Close() }, nil
+}
+
+// pinned is a client for the node on this host, which trusts the very certificate that the node's config names: its names
+// need not be this address.
+func pinned(path string) (*http.Client, error) {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("api.tls_cert: %w", err)
+	}
+	first, _ := pem.Decode(text)
+	if first == nil {
+		return nil, fmt.Errorf("api.tls_cert: %s has no certificate", path)
+	}
+	t := http.DefaultTransport.(*http.Transport).Clone()
+	t.Proxy = nil
+	t.TLSClientConfig = &tls.Config{
+		MinVersion:         tls.VersionTLS12,
+		InsecureSkipVerify: true, //nolint:gosec // the certificate itself is compared
+		VerifyConnection: func(s tls.ConnectionState) error {
+			if !bytes.Equal(s.PeerCertificates[0].Raw, first.Bytes) {
+				return fmt.Errorf("the node serves another certificate than %s has: reload it", path)
+			}
+			return nil
+		},
+	}
+	return &http.Client{Transport: t}, nil
 }
 
 // localURL is where a listener is reached from its own host.

@@ -2,9 +2,6 @@ package main
 
 import (
 	"encoding/hex"
-	"errors"
-	"fmt"
-	"os"
 
 	"github.com/spf13/cobra"
 
@@ -20,32 +17,41 @@ type publicKey struct {
 
 func newKeyNewCmd() *cobra.Command {
 	var (
-		out    string
-		asJSON bool
+		out, from       string
+		asJSON, encrypt bool
 	)
 	cmd := &cobra.Command{
-		Use: "new [--out FILE]", Short: "Make a key", Args: cobra.NoArgs,
+		Use: "new [--out FILE] [--encrypt]", Short: "Make a key", Args: cobra.NoArgs,
 		Long: "new makes an Ed25519 key. With --out it writes the key file, mode 0600, never over another one, and prints the\n" +
-			"public key; without it prints the key file, private key included.",
+			"public key; without it prints the key file, private key included. With --encrypt the file needs a passphrase.",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			key, err := config.NewKey()
 			if err != nil {
 				return err
 			}
+			data := config.EncodeKey(key)
+			if encrypt {
+				phrase, err := passphrase(from)
+				if err != nil {
+					return err
+				}
+				if data, err = config.EncryptSecret(data, phrase); err != nil {
+					return err
+				}
+			}
 			if out == "" {
-				_, err := cmd.OutOrStdout().Write(config.EncodeKey(key))
+				_, err := cmd.OutOrStdout().Write(data)
 				return err
 			}
-			if err := config.WriteKey(out, key); err != nil {
-				if errors.Is(err, os.ErrExist) {
-					return fmt.Errorf("%s is there already and is not overwritten: name another file", out)
-				}
-				return fmt.Errorf("write key: %w", err)
+			if err := createSecret(out, data); err != nil {
+				return err
 			}
 			return printPublic(cmd, publicKey{"ed25519", hex.EncodeToString(config.PublicKey(key)), out}, asJSON)
 		},
 	}
 	cmd.Flags().StringVar(&out, "out", "", "file to write")
+	cmd.Flags().BoolVar(&encrypt, "encrypt", false, "encrypt the key with a passphrase")
+	addPassphrase(cmd, &from)
 	addJSON(cmd, &asJSON)
 	return cmd
 }

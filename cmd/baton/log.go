@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"io"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -14,12 +15,32 @@ import (
 // logTime is RFC 3339 with milliseconds.
 const logTime = "2006-01-02T15:04:05.000Z07:00"
 
+// logGate lets through what a level wants, and the level may change: unlike that of a zerolog.Logger, of which every part
+// has a copy. It is asked before anything of a line is made. It is safe for concurrent use.
+type logGate struct{ least atomic.Int32 }
+
+// Sample implements zerolog.Sampler.
+func (g *logGate) Sample(level zerolog.Level) bool { return int32(level) >= g.least.Load() }
+
+// set changes the level. It was validated.
+func (g *logGate) set(level string) {
+	l, err := zerolog.ParseLevel(level)
+	if err != nil {
+		l = zerolog.InfoLevel
+	}
+	g.least.Store(int32(l))
+}
+
 // newLogger is the logger that a config asks for. The level was validated.
 func newLogger(to io.Writer, c config.Log) zerolog.Logger {
-	level, err := zerolog.ParseLevel(c.Level)
-	if err != nil {
-		level = zerolog.InfoLevel
-	}
+	log, _ := newGatedLogger(to, c)
+	return log
+}
+
+// newGatedLogger is newLogger, with the gate that changes its level and that of every logger made of it.
+func newGatedLogger(to io.Writer, c config.Log) (zerolog.Logger, *logGate) {
+	gate := &logGate{}
+	gate.set(c.Level)
 	if c.Format == "console" {
 		to = zerolog.ConsoleWriter{Out: to, NoColor: true, TimeFormat: logTime, TimeLocation: time.UTC}
 	}
@@ -27,7 +48,7 @@ func newLogger(to io.Writer, c config.Log) zerolog.Logger {
 	stamp := zerolog.HookFunc(func(e *zerolog.Event, _ zerolog.Level, _ string) {
 		e.Str(zerolog.TimestampFieldName, time.Now().UTC().Format(logTime))
 	})
-	return zerolog.New(to).Level(level).Hook(stamp)
+	return zerolog.New(to).Hook(stamp).Sample(gate), gate
 }
 
 // holdBytes bounds what a holdingWriter keeps.

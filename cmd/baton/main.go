@@ -50,9 +50,10 @@ func newRoot() *cobra.Command {
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	root.AddCommand(
-		newInitCmd(), newRunCmd(), newDemoCmd(), newChaosCmd(), newStatusCmd(), newVersionCmd(),
+		newInitCmd(), newRunCmd(), newDemoCmd(), newChaosCmd(), newStatusCmd(), newReloadCmd(), newVersionCmd(),
 		group("config", "Look at configuration files", newConfigCheckCmd()),
-		group("key", "Make and look at keys", newKeyNewCmd(), newKeyShowCmd()),
+		group("key", "Make and look at keys", newKeyNewCmd(), newKeyShowCmd(), newKeyGossipCmd(), newKeyEncryptCmd(), newKeyDecryptCmd()),
+		group("debug", "Look into a running node", newPprofCmd()),
 		group("tx", "Send transactions", newTxTransferCmd(), newTxSendCmd()),
 		group("block", "Look at blocks", newBlockShowCmd(), newBlockVerifyCmd()),
 		group("proof", "Check proofs of the state", newProofVerifyCmd()),

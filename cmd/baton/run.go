@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/signal"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -36,6 +38,8 @@ func newRunCmd() *cobra.Command {
 			if !alone && !worker {
 				return superviseNode(cmd, file, traceFile)
 			}
+			hangups, done := hangups()
+			defer done()
 			parent := supervise.Alone()
 			if worker {
 				var err error
@@ -47,7 +51,7 @@ func newRunCmd() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return runNode(cmd, n, parent, traceFile)
+			return runNode(cmd, file, n, parent, traceFile, hangups)
 		},
 	}
 	addConfig(cmd, &file)
@@ -78,9 +82,11 @@ func superviseNode(cmd *cobra.Command, file, traceFile string) error {
 	if traceFile != "" {
 		worker = append(worker, "--trace", traceFile)
 	}
+	hangups, done := hangups()
+	defer done()
 	status, err := supervise.Run(cmd.Context(), supervise.Options{
-		Command: worker,
-		Stdout:  cmd.OutOrStdout(), Stderr: stderr,
+		Command: worker, Reload: hangups,
+		Stdout: cmd.OutOrStdout(), Stderr: stderr,
 		Logger: func(level, format string) zerolog.Logger {
 			return newLogger(stderr, config.Log{Level: level, Format: format})
 		},
@@ -92,10 +98,18 @@ func superviseNode(cmd *cobra.Command, file, traceFile string) error {
 	return err
 }
 
-func runNode(cmd *cobra.Command, files *config.Node, parent *supervise.Parent, traceFile string) error {
+// hangups delivers SIGHUP from now on: it does not end the process any more, not even when its terminal is closed.
+func hangups() (_ <-chan os.Signal, done func()) {
+	ch := make(chan os.Signal, 1)
+	signal.Notify(ch, syscall.SIGHUP)
+	return ch, func() { signal.Stop(ch) }
+}
+
+func runNode(cmd *cobra.Command, file string, files *config.Node, parent *supervise.Parent, traceFile string, hangups <-chan os.Signal) error {
 	keepHeadroom()
 	held := &holdingWriter{to: cmd.ErrOrStderr()}
-	cfg, err := nodeConfig(files, newLogger(held, files.Config.Log))
+	log, gate := newGatedLogger(held, files.Config.Log)
+	cfg, err := nodeConfig(files, log)
 	if err != nil {
 		return err
 	}
@@ -111,6 +125,8 @@ func runNode(cmd *cobra.Command, files *config.Node, parent *supervise.Parent, t
 		defer f.Close() //nolint:errcheck // what counts was written before it had an effect
 		cfg.Trace = trace.New(f, cfg.Logger)
 	}
+	again := &reloader{file: file, gate: gate, log: log, parent: parent, now: files, ring: files.GossipKeys}
+	cfg.Reload = again.reload
 	n, err := newNode(cmd.Context(), cfg, parent.PID() > 0)
 	if errors.Is(err, node.ErrWrongKey) {
 		// Of the two texts the one that names the file helps more.
@@ -123,6 +139,7 @@ func runNode(cmd *cobra.Command, files *config.Node, parent *supervise.Parent, t
 		return err
 	}
 	breakRules(n)
+	again.n = n
 	hello := supervise.Hello{Notice: n.DeathNotice(), LogLevel: files.Config.Log.Level, LogFormat: files.Config.Log.Format}
 	if err := errors.Join(parent.Hello(hello), parent.Targets(n.NoticeTargets())); err != nil {
 		return errors.Join(err, n.Close())
@@ -132,6 +149,17 @@ func runNode(cmd *cobra.Command, files *config.Node, parent *supervise.Parent, t
 	defer reports.Wait()
 	defer ended()
 	reports.Go(func() { report(ctx, n, parent) })
+	reports.Go(func() {
+		for {
+			select {
+			case <-hangups:
+			case <-parent.Reloads():
+			case <-ctx.Done():
+				return
+			}
+			again.hangup(ctx)
+		}
+	})
 	return n.Run(ctx)
 }
 
@@ -197,7 +225,10 @@ func nodeConfig(files *config.Node, log zerolog.Logger) (node.Config, error) {
 	r := &cfg.Raftify
 	r.ID, r.Peers, r.PeerList = core.NodeID(c.ID), c.GossipPeers(), c.Raftify.PeerList
 	r.BindAddr, r.BindPort, r.AdvertiseAddr = c.Raftify.BindAddr, c.Raftify.BindPort, c.Raftify.AdvertiseAddr
-	r.MaxNodes, r.Expect, r.Encrypt = c.Raftify.MaxNodes, c.Raftify.Expect, files.GossipKey
+	r.MaxNodes, r.Expect = c.Raftify.MaxNodes, c.Raftify.Expect
+	if len(files.GossipKeys) > 0 {
+		r.Encrypt, r.EncryptAlso = files.GossipKeys[0], files.GossipKeys[1:]
+	}
 	r.Performance, r.KickAfter, r.LogLevel = c.Raftify.Performance, c.Raftify.KickAfter.Std(), c.Raftify.LogLevel
 	timing := c.RaftTiming()
 	r.Timing = &timing
@@ -216,7 +247,8 @@ func nodeConfig(files *config.Node, log zerolog.Logger) (node.Config, error) {
 	}
 
 	l := c.Limits
-	cfg.API.Listen = c.API.Listen
+	cfg.API.Listen, cfg.API.Certificate = c.API.Listen, files.TLS
+	cfg.API.RateLimit, cfg.API.RateBurst = c.API.RateLimit, c.API.RateBurst
 	cfg.API.MaxConns, cfg.API.MaxSubmits, cfg.API.MaxReads = l.Connections, l.OpenRequests, l.OpenReads
 	cfg.API.MaxStreams, cfg.API.MaxBodyBytes = l.EventStreams, int64(l.BodyBytes)
 	cfg.Limits.MaxBlockBytes, cfg.Limits.MaxBlockTxs = l.BlockBytes, l.BlockTxs

@@ -71,6 +71,10 @@ type adminNode struct{ to chan string }
 
 func (n adminNode) Status() wire.Status { return testStatus }
 
+func (n adminNode) Reload(context.Context, wire.ReloadRequest) (wire.Reloaded, error) {
+	return wire.Reloaded{}, nil
+}
+
 func (n adminNode) MemberChange(context.Context, wire.MemberRequest) error { return nil }
 
 func (n adminNode) LeaderTransfer(_ context.Context, to string) error {

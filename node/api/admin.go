@@ -62,6 +62,8 @@ func NewAdmin(dataDir string, backend AdminBackend, log zerolog.Logger) *Admin {
 		{http.MethodGet, "/members", nil, a.getMembers},
 		{http.MethodPost, "/members", one, a.postMembers},
 		{http.MethodGet, "/status", nil, a.getStatus},
+		{http.MethodPost, "/reload", one, a.postReload},
+		{http.MethodGet, "/debug/pprof/{name}", make(slots, 1), a.getProfile},
 	})
 	a.http = &http.Server{
 		Handler:           a.router,

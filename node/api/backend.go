@@ -84,4 +84,7 @@ type AdminBackend interface {
 	// [wire.MemberAdd], [wire.MemberRemove], [wire.MemberPromote] or [wire.MemberLeave]; what is so already is no error. A
 	// leader that is to go hands over first. An [*Error] says why it cannot be.
 	MemberChange(ctx context.Context, req wire.MemberRequest) error
+	// Reload reads the node's configuration again and takes over what may change while it runs. On an error nothing has
+	// changed, and an [*Error] says why.
+	Reload(ctx context.Context, req wire.ReloadRequest) (wire.Reloaded, error)
 }

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"time"
@@ -10,6 +11,12 @@ import (
 type Config struct {
 	// Listen is the TCP address to serve on, host:port; port 0 takes a free one.
 	Listen string
+	// Certificate, if not nil, makes it HTTPS. See Server.SetCertificate.
+	Certificate *tls.Certificate
+	// RateLimit is how many requests a second one client address may make, RateBurst how many at once after a pause (0: a
+	// second's worth). More are answered 429 and cost next to nothing. RateLimit 0 is no limit; paths for health checks
+	// and metrics do not count. See Server.SetRateLimit.
+	RateLimit, RateBurst int
 
 	// MaxConns is how many connections may be open; more wait to be accepted. A request keeps one, so that it must be
 	// larger than MaxSubmits + MaxReads + MaxStreams: what is left is for health checks.
@@ -92,6 +99,9 @@ func (c Config) Validate() error {
 		if f.value <= 0 {
 			problem("api %s: %d, must be above 0", f.name, f.value)
 		}
+	}
+	if c.RateLimit < 0 || c.RateBurst < 0 {
+		problem("api rate_limit: %d, rate_burst %d: must not be below 0", c.RateLimit, c.RateBurst)
 	}
 	if slots := c.MaxSubmits + c.MaxReads + c.MaxStreams; c.MaxConns <= slots {
 		problem("api max_conns: %d, must be above max_submits + max_reads + max_streams = %d", c.MaxConns, slots)

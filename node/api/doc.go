@@ -14,7 +14,7 @@
 //   - What a client may cost is bounded: connections, requests of each kind at a time, bytes of bodies held in memory,
 //     the time for headers, for a body and for reading an answer. Over a bound a request is answered 429 with
 //     Retry-After, or its connection waits to be accepted, or is cut. The health endpoints take no slot: they answer on
-//     an overloaded node too.
+//     an overloaded node too. [Config.RateLimit] bounds what one client address may ask, those endpoints apart.
 //
 // # Requests
 //
@@ -42,7 +42,8 @@
 // data_dir/admin.sock has mode 0600 from the instant it exists, so that the file system decides who may administer; there
 // is no admin call over the network. A socket's path may have 107 bytes at most, a data folder's may be longer: both
 // sides open the folder and go through /proc/self/fd. A socket that a dead process left behind is removed; one that
-// answers is not. The data folder's own lock is what keeps two live nodes apart.
+// answers is not. The data folder's own lock is what keeps two live nodes apart. Profiles of the process are served here
+// and nowhere else.
 //
 // # Concurrency
 //

@@ -61,6 +61,14 @@ func Overloaded(after time.Duration) *Error {
 	}
 }
 
+// tooManyRequests is the answer to a client that asks more often than it may: 429. It is worth trying again after wait.
+func tooManyRequests(wait time.Duration) *Error {
+	return &Error{
+		Status: http.StatusTooManyRequests, Code: wire.CodeOverloaded,
+		Message: "too many requests from this address, try again later", RetryAfter: orDefault(wait),
+	}
+}
+
 // NoLeader is the answer when no leader could be reached and, for a transaction, when it was certainly never proposed:
 // 503. After 0 means the default of one second.
 func NoLeader(after time.Duration) *Error {

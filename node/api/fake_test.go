@@ -40,6 +40,7 @@ type backend struct {
 	leading     bool
 	changes     []wire.MemberRequest
 	transfer    func(context.Context, string) error
+	reload      func(context.Context, wire.ReloadRequest) (wire.Reloaded, error)
 
 	mu     sync.Mutex
 	status api.Status
@@ -189,6 +190,10 @@ func (b *backend) Gatherer() prometheus.Gatherer {
 	c := prometheus.NewCounter(prometheus.CounterOpts{Name: "baton_test_total", Help: "From the backend."})
 	r.MustRegister(c)
 	return r
+}
+
+func (b *backend) Reload(ctx context.Context, req wire.ReloadRequest) (wire.Reloaded, error) {
+	return b.reload(ctx, req)
 }
 
 func (b *backend) MemberChange(_ context.Context, req wire.MemberRequest) error {

@@ -34,6 +34,8 @@ type router struct {
 	mux          *http.ServeMux
 	metrics      *metrics // nil: not measured
 	writeTimeout time.Duration
+	// admit, if not nil, is asked before anything of a request is looked at; its error is the answer.
+	admit func(r *http.Request, path string) error
 }
 
 // newRouter puts routes together. GET serves HEAD too.
@@ -119,7 +121,13 @@ func (rt *router) serve(w http.ResponseWriter, r *http.Request, path string, h h
 		// now on only the end of the connection is listened for. With a body, the handler that reads it does the same.
 		rt.readDeadline(t, time.Time{})
 	}
-	err := h(t, r)
+	var err error
+	if rt.admit != nil {
+		err = rt.admit(r, path)
+	}
+	if err == nil {
+		err = h(t, r)
+	}
 	if err == nil {
 		return
 	}

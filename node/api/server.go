@@ -2,12 +2,14 @@ package api
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	stdlog "log"
 	"net"
 	"net/http"
 	"sync"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
@@ -40,6 +42,8 @@ type Server struct {
 
 	submits, reads, streams, scrapes slots
 	held                             budget
+	rates                            *limiter
+	cert                             certificate
 
 	closing  chan struct{} // closed when the streams must end
 	endOnce  sync.Once
@@ -61,8 +65,10 @@ func New(cfg Config, backend Backend, log zerolog.Logger) (*Server, error) {
 		scrapes: make(slots, 4), // gathering is dear and nobody needs it often
 		closing: make(chan struct{}),
 		failed:  make(chan error, 1),
+		rates:   newLimiter(cfg.RateLimit, cfg.RateBurst, time.Now),
 	}
 	s.held.max = cfg.MaxHeldBytes
+	s.cert.p.Store(cfg.Certificate)
 	m := newMetrics(s)
 	scrape := promhttp.HandlerFor(prometheus.Gatherers{backend.Gatherer(), m.registry}, promhttp.HandlerOpts{})
 	s.router = newRouter(log, m, cfg.WriteTimeout, []route{
@@ -83,6 +89,16 @@ func New(cfg Config, backend Backend, log zerolog.Logger) (*Server, error) {
 			return nil
 		}},
 	})
+	s.router.admit = func(r *http.Request, path string) error {
+		switch path {
+		case pathHealth, pathReady, pathLeader, pathMetrics:
+			return nil
+		}
+		if wait, ok := s.rates.take(r.RemoteAddr); !ok {
+			return tooManyRequests(wait)
+		}
+		return nil
+	}
 	s.http = &http.Server{
 		Handler:           s.router,
 		ReadHeaderTimeout: cfg.HeaderTimeout,
@@ -107,8 +123,12 @@ func (s *Server) Start(ctx context.Context) error {
 		return fmt.Errorf("api: listen on %s: %w", s.cfg.Listen, err)
 	}
 	s.listener = l
+	var bounded net.Listener = newLimitListener(l, s.cfg.MaxConns)
+	if s.cfg.Certificate != nil {
+		bounded = tls.NewListener(bounded, s.cert.config())
+	}
 	s.serving.Go(func() {
-		if err := s.http.Serve(newLimitListener(l, s.cfg.MaxConns)); !errors.Is(err, http.ErrServerClosed) {
+		if err := s.http.Serve(bounded); !errors.Is(err, http.ErrServerClosed) {
 			s.failed <- fmt.Errorf("api: serve on %s: %w", l.Addr(), err)
 		}
 	})

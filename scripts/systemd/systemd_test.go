@@ -139,7 +139,8 @@ func TestServiceRuns(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if err := os.RemoveAll(filepath.Join(etc, "keys")); err != nil { // the service cannot read those
+	kept := filepath.Join(root, "kept")
+	if err := os.Rename(filepath.Join(etc, "keys"), kept); err != nil { // the service cannot read those
 		t.Fatal(err)
 	}
 
@@ -165,6 +166,22 @@ func TestServiceRuns(t *testing.T) {
 	manager.wait(t, "READY=1")
 	manager.wait(t, "WATCHDOG=1")
 	manager.wait(t, "WATCHDOG=1")
+
+	// A reload, by whoever sees the keys in /etc/baton and not the service's credentials: the admin socket is the service's.
+	if err := os.CopyFS(filepath.Join(etc, "keys"), os.DirFS(kept)); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(filepath.Join(etc, "keys", "gossip.key"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	words = strings.Fields(strings.TrimPrefix(inRoot.Replace(all(t, "ExecReload")[0]), "+"))
+	reload := exec.CommandContext(t.Context(), words[0], words[1:]...)
+	reload.Env = slices.Clone(cmd.Env)
+	if out, err := reload.CombinedOutput(); err != nil || !strings.Contains(string(out), "nothing changed") {
+		t.Errorf("reload: %v\n%s", err, out)
+	}
+	manager.wait(t, "READY=1")
+
 	if got := all(t, "KillSignal")[0]; got != "SIGTERM" {
 		t.Fatalf("the unit stops with %s", got)
 	}

@@ -27,7 +27,7 @@
 // # Signals
 //
 // SIGTERM or SIGINT makes the supervisor say stop; the worker takes them too, since a terminal sends them to both. A second
-// one ends the supervisor at once, and the worker with it.
+// one ends the supervisor at once, and the worker with it. SIGHUP makes it say reload; the worker takes that too.
 //
 // # systemd
 //

@@ -11,6 +11,7 @@ import (
 	"sync"
 
 	"github.com/coreos/go-systemd/v22/daemon"
+	"golang.org/x/sys/unix"
 )
 
 // Parent is whoever looks after this process, to whom it says how it is: a supervisor, or the service manager itself if
@@ -23,6 +24,7 @@ type Parent struct {
 	out     io.Writer // nil: there is no supervisor
 	targets []string
 	in      io.ReadCloser
+	reloads chan struct{}
 }
 
 // Alone is the parent of a process without a supervisor: it speaks to the service manager, if there is one.
@@ -37,7 +39,7 @@ func Attach(quit func()) (*Parent, error) {
 			return nil, fmt.Errorf("no supervisor: descriptors %d and %d are not its pipes", toSupervisor, fromSupervisor)
 		}
 	}
-	return &Parent{pid: os.Getppid(), quit: quit, out: out, in: in}, nil
+	return &Parent{pid: os.Getppid(), quit: quit, out: out, in: in, reloads: make(chan struct{}, 1)}, nil
 }
 
 // PID is the supervisor's process id, 0 without one.
@@ -50,7 +52,15 @@ func (p *Parent) Context(ctx context.Context) context.Context {
 	}
 	ctx, stop := context.WithCancel(ctx)
 	go func() {
-		_, err := bufio.NewReader(p.in).ReadString('\n')
+		lines := bufio.NewReader(p.in)
+		line, err := lines.ReadString('\n')
+		for err == nil && line == reloadLine {
+			select {
+			case p.reloads <- struct{}{}:
+			default: // one that waits is as good as two
+			}
+			line, err = lines.ReadString('\n')
+		}
 		stop()
 		if err == nil {
 			_, _ = io.Copy(io.Discard, p.in)
@@ -58,6 +68,24 @@ func (p *Parent) Context(ctx context.Context) context.Context {
 		}
 	}()
 	return ctx
+}
+
+// Reloads delivers a value when the supervisor says that the configuration is to be read again. It does so from Context
+// on; without a supervisor never.
+func (p *Parent) Reloads() <-chan struct{} { return p.reloads }
+
+// Reloading says that the node reads its configuration again. Ready says that it has done so.
+func (p *Parent) Reloading() error {
+	var now unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &now); err != nil {
+		return fmt.Errorf("monotonic clock: %w", err)
+	}
+	return p.say(message{Reloading: now.Nano() / 1000})
+}
+
+// Level says how this process logs from now on: the supervisor does alike.
+func (p *Parent) Level(level, format string) error {
+	return p.say(message{Level: &Level{Level: level, Format: format}})
 }
 
 // Hello says that this process has become a node. It must come before anything else. An error means that the supervisor
@@ -94,6 +122,8 @@ func (p *Parent) say(m message) error {
 			NotifySystemd("STOPPING=1")
 		case m.Turned:
 			NotifySystemd("WATCHDOG=1")
+		case m.Reloading != 0:
+			NotifySystemd(reloadingState(m.Reloading))
 		}
 		return nil
 	}

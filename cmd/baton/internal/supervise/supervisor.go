@@ -34,6 +34,8 @@ type Options struct {
 	Stdout, Stderr io.Writer
 	// Logger makes the logger once the worker has said how to log; before, nothing is logged.
 	Logger func(level, format string) zerolog.Logger
+	// Reload, if not nil, delivers a value when the worker is to read its configuration again.
+	Reload <-chan os.Signal
 	// Notify passes a state on to the service manager, as sd_notify takes it.
 	Notify func(state string)
 }
@@ -154,10 +156,16 @@ func (s *supervisor) once(ctx context.Context) (*ending, error) {
 	stopped := make(chan struct{})
 	go func() {
 		defer close(stopped)
-		select {
-		case <-ctx.Done():
-			_, _ = io.WriteString(tell, stopLine)
-		case <-exited:
+		for {
+			select {
+			case <-s.opt.Reload:
+				_, _ = io.WriteString(tell, reloadLine)
+			case <-ctx.Done():
+				_, _ = io.WriteString(tell, stopLine)
+				return
+			case <-exited:
+				return
+			}
 		}
 	}()
 
@@ -189,5 +197,16 @@ func (s *supervisor) relay(ctx context.Context, w *will, m message) {
 		s.opt.Notify("STOPPING=1")
 	case m.Turned:
 		s.opt.Notify("WATCHDOG=1")
+	case m.Reloading != 0:
+		s.opt.Notify(reloadingState(m.Reloading))
+	case m.Level != nil:
+		s.mu.Lock()
+		s.log = s.opt.Logger(m.Level.Level, m.Level.Format)
+		s.mu.Unlock()
 	}
+}
+
+// reloadingState is what systemd wants to hear (Type=notify, and notify-reload of its version 253 and later).
+func reloadingState(monotonicUsec int64) string {
+	return fmt.Sprintf("RELOADING=1\nMONOTONIC_USEC=%d", monotonicUsec)
 }

@@ -17,7 +17,11 @@ const (
 	fromSupervisor = 4
 )
 
-const stopLine = "stop\n"
+// What a supervisor says.
+const (
+	stopLine   = "stop\n"
+	reloadLine = "reload\n"
+)
 
 // Hello is what a worker says when it has become a node.
 type Hello struct {
@@ -35,6 +39,17 @@ type message struct {
 	Ready    bool     `json:"ready,omitempty"`
 	Stopping bool     `json:"stopping,omitempty"`
 	Turned   bool     `json:"turned,omitempty"`
+	// Reloading is when, on the machine's monotonic clock in microseconds, it began to read its configuration again; Ready
+	// ends that.
+	Reloading int64 `json:"reloading,omitempty"`
+	// Level is how it logs from now on.
+	Level *Level `json:"level,omitempty"`
+}
+
+// Level is how to log.
+type Level struct {
+	Level  string `json:"level"`
+	Format string `json:"format"`
 }
 
 // errBadLine is returned by readMessages when a line is not what a worker says.
