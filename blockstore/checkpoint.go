@@ -25,6 +25,7 @@ type sideWrite struct {
 	del        [][]byte
 	base       *bases
 	checkpoint *Checkpoint
+	imported   *ImportState
 }
 
 type pair struct{ key, value []byte }
@@ -48,6 +49,11 @@ func (g *group) side(w *sideWrite) error {
 	}
 	if w.base != nil {
 		if err := g.setBase(*w.base); err != nil {
+			return err
+		}
+	}
+	if w.imported != nil {
+		if err := g.setImport(*w.imported); err != nil {
 			return err
 		}
 	}

@@ -36,6 +36,7 @@
 //	mcommit      -> height || hash || cterm || from               mnacked    -> u64 term
 //	msigner      -> height || hash                                mcheckpoint-> height || u64 seq || block hash ||
 //	                                                                            state root || u64 root node || u64 next node
+//	mimport      -> u8: an import into this folder is under way, or what its chain may be used for
 //	mfolder      -> 16 random bytes, made with the folder
 //	mposition    -> u64 seq || u64 from || mark || u8 1 and claim, or zeros || 8 bytes of their SHA-256
 //

@@ -36,6 +36,7 @@ const (
 	metaFolder     = "mfolder"
 	metaPosition   = "mposition"
 	metaBase       = "mbase"
+	metaImport     = "mimport"
 )
 
 // formatVersion is the value of metaFormat: the version of the key spaces and records in this file.

@@ -85,6 +85,9 @@ func loadState(db database) (*state, error) {
 	if st.base, _, err = optional(db, "load base", metaBase, decodeBases); err != nil {
 		return nil, err
 	}
+	if st.imported, _, err = optional(db, "load import", metaImport, decodeImport); err != nil {
+		return nil, err
+	}
 	if st.commit, st.started, err = optional(db, "load commit", metaCommit, decodeCommit); err != nil {
 		return nil, err
 	}

@@ -25,6 +25,7 @@ type state struct {
 	checkpoint    Checkpoint
 	hasCheckpoint bool
 	base          bases
+	imported      ImportState
 }
 
 // group turns queued batches into one Pebble batch and the state after it.

@@ -286,7 +286,7 @@ func TestVerifyOlderStates(t *testing.T) {
 func TestVerifyCertificates(t *testing.T) {
 	fs, blocks := goodFolder(t)
 	damage(t, fs, func(db *pebble.DB) error {
-		return errors.Join(db.Set(heightKey(spaceCTerm, 3), encodeUint64(0), pebble.Sync), db.Set(heightKey(spaceCTerm, 4), []byte("x"), pebble.Sync))
+		return errors.Join(db.Set(heightKey(spaceCTerm, 0), encodeUint64(7), pebble.Sync), db.Set(heightKey(spaceCTerm, 3), encodeUint64(0), pebble.Sync), db.Set(heightKey(spaceCTerm, 4), []byte("x"), pebble.Sync))
 	})
 	rep, err := VerifyDir(fs, testDir, testPub(), blocks[0].Hash())
 	if err != nil || len(rep.Problems) != 2 {

@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 	"fmt"
+	"sync"
 
 	"github.com/baton-ha/baton/blockstore/block"
 	"github.com/baton-ha/baton/node/chain"
@@ -14,6 +15,9 @@ type checkpoints struct {
 	n       *Node
 	todo    chan *chain.State
 	skipped int64 // bytes of new nodes that were passed over since the last state that was taken
+
+	mu    sync.Mutex
+	holds int // readers of stored states
 }
 
 func newCheckpoints(n *Node) *checkpoints {
@@ -76,7 +80,7 @@ func (c *checkpoints) prune(ctx context.Context) error {
 	final := c.n.finals.height()
 	// States that are still in memory read their nodes from the store.
 	readable := below(final, keepStates)
-	for more := keep.Checkpoints > 0; more && ctx.Err() == nil && len(c.todo) == 0; {
+	for more := keep.Checkpoints > 0; more && ctx.Err() == nil && len(c.todo) == 0 && !c.held(); {
 		var err error
 		if more, err = store.PruneState(keep.Checkpoints, readable); err != nil {
 			return err
@@ -93,6 +97,24 @@ func (c *checkpoints) prune(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// hold keeps stored states from being pruned until the function that it returns is called. A step under way may still end.
+func (c *checkpoints) hold() (release func()) {
+	c.count(1)
+	return sync.OnceFunc(func() { c.count(-1) })
+}
+
+func (c *checkpoints) count(change int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.holds += change
+}
+
+func (c *checkpoints) held() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.holds > 0
 }
 
 // below returns the height n below h, 0 when there is none.

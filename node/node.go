@@ -110,6 +110,9 @@ func New(cfg Config) (_ *Node, err error) {
 		return nil, fmt.Errorf("data folder %s: %w", cfg.DataDir, err)
 	}
 	undo = append(undo, func() { _ = n.store.Close() })
+	if n.store.Import() == blockstore.Importing {
+		return nil, fmt.Errorf("data folder %s: %w", cfg.DataDir, blockstore.ErrImporting)
+	}
 	if err = n.restore(); err != nil {
 		return nil, fmt.Errorf("data folder %s: %w", cfg.DataDir, err)
 	}
@@ -217,7 +220,8 @@ func (n *Node) makeParts() error {
 		return fmt.Errorf("data folder %s: %w", cfg.DataDir, err)
 	}
 	rcfg := cfg.Raftify
-	rcfg.NeverBootstrap = rcfg.NeverBootstrap || n.store.Election() == nil && n.marked()
+	rcfg.NeverBootstrap = rcfg.NeverBootstrap ||
+		n.store.Election() == nil && (n.marked() || n.store.Import() == blockstore.ImportedJoins)
 	n.raft, err = raftify.New(raftify.Options{
 		Config: rcfg, Store: electionStore{n.store}, Hook: n.hook(), Logger: cfg.Logger.With().Str("part", "raftify").Logger(),
 		AfterStep: n.afterStep, OnReady: n.traceElection(), OnEvent: n.electionEvent, Fatal: n.fail,

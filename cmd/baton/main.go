@@ -55,7 +55,7 @@ func newRoot() *cobra.Command {
 		group("key", "Make and look at keys", newKeyNewCmd(), newKeyShowCmd(), newKeyGossipCmd(), newKeyEncryptCmd(), newKeyDecryptCmd()),
 		group("debug", "Look into a running node", newPprofCmd()),
 		group("tx", "Send transactions", newTxTransferCmd(), newTxSendCmd()),
-		group("block", "Look at blocks", newBlockShowCmd(), newBlockVerifyCmd()),
+		group("block", "Look at blocks", newBlockShowCmd(), newBlockVerifyCmd(), newBlockExportCmd(), newBlockImportCmd()),
 		group("proof", "Check proofs of the state", newProofVerifyCmd()),
 		group("leader", "Look at the leadership, and hand it over", newLeaderShowCmd(), newLeaderTransferCmd()),
 		group("member", "Look at the members of the cluster, and change them", newMemberListCmd(), newMemberAddCmd(),

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"path/filepath"
@@ -100,6 +101,16 @@ func TestRunServesUntilItIsStopped(t *testing.T) {
 	mustHave(t, good(t, "leader", "show", "--config", conf), "node1 leads")
 	mustHave(t, good(t, "block", "show", "latest", "--config", conf), "(verified)", receiver)
 
+	// A running node exports what is signed, whose signature comes to the disk a moment later.
+	live, still := filepath.Join(t.TempDir(), "live"), filepath.Join(t.TempDir(), "still")
+	for begun := time.Now(); ; {
+		err := execute(t.Context(), []string{"block", "export", "--out", live, "--config", conf}, io.Discard, io.Discard)
+		if err == 0 || time.Since(begun) > time.Minute {
+			break
+		}
+	}
+	mustHave(t, refused(t, "block", "import", "--in", live, "--config", conf), "in use")
+
 	// The same folder cannot be used twice, and says so on one line.
 	mustHave(t, refused(t, "run", "--config", conf), filepath.Join(dir, "node1/data"), "in use")
 	code, log := node.wait(t)
@@ -107,6 +118,31 @@ func TestRunServesUntilItIsStopped(t *testing.T) {
 		t.Errorf("status %d, log:\n%s", code, log)
 	}
 	mustHave(t, good(t, "block", "verify", "--execute", "--config", conf), "1 signed", "1 transactions")
+
+	// So does a stopped one, and both files are the same chain to another folder.
+	mustHave(t, good(t, "block", "export", "--out", still, "--config", conf), "blocks 1 to 1", "1 transactions")
+	genesis := filepath.Join(dir, "genesis.json")
+	for _, file := range []string{live, still} {
+		fresh := filepath.Join(t.TempDir(), "data")
+		half := filepath.Join(t.TempDir(), "half")
+		whole, err := os.ReadFile(file)
+		if err == nil {
+			err = os.WriteFile(half, whole[:len(whole)-9], 0o600)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		mustHave(t, refused(t, "block", "import", "--in", half, "--data-dir", fresh, "--genesis", genesis), half, "empty it")
+		mustHave(t, good(t, "block", "import", "--in", file, "--data-dir", fresh, "--genesis", genesis), "blocks 1 to 1")
+		mustHave(t, good(t, "block", "verify", "--execute", "--data-dir", fresh, "--genesis", genesis), "1 signed", "1 transactions")
+		mustHave(t, refused(t, "block", "import", "--in", file, "--data-dir", fresh, "--genesis", genesis), "not empty")
+	}
+	foreign, _ := cluster(t)
+	mustHave(t, refused(t, "block", "export", "--out", live, "--data-dir", filepath.Join(dir, "node1/data"),
+		"--genesis", filepath.Join(foreign, "genesis.json")), "another chain")
+	mustHave(t, refused(t, "block", "import", "--in", live, "--data-dir", filepath.Join(t.TempDir(), "data"),
+		"--genesis", filepath.Join(foreign, "genesis.json")), "refused", "genesis")
+	mustHave(t, refused(t, "block", "export", "--state", "--out", live, "--config", conf), "no state is stored")
 
 	// It goes on where it stopped: 70 are left.
 	node = start(t, conf)

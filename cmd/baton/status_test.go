@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/ed25519"
 	"encoding/hex"
+	"io"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -75,6 +76,9 @@ func (n adminNode) Reload(context.Context, wire.ReloadRequest) (wire.Reloaded, e
 	return wire.Reloaded{}, nil
 }
 
+func (n adminNode) Export(context.Context, io.Writer, block.Height, block.Height, bool) error {
+	return nil
+}
 func (n adminNode) MemberChange(context.Context, wire.MemberRequest) error { return nil }
 
 func (n adminNode) LeaderTransfer(_ context.Context, to string) error {

@@ -64,6 +64,7 @@ func NewAdmin(dataDir string, backend AdminBackend, log zerolog.Logger) *Admin {
 		{http.MethodGet, "/status", nil, a.getStatus},
 		{http.MethodPost, "/reload", one, a.postReload},
 		{http.MethodGet, "/debug/pprof/{name}", make(slots, 1), a.getProfile},
+		{http.MethodGet, "/export", make(slots, 1), a.getExport},
 	})
 	a.http = &http.Server{
 		Handler:           a.router,

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"net"
 	"net/http"
@@ -179,5 +180,33 @@ func TestAdminForeignFile(t *testing.T) {
 	}
 	if _, err := api.DialAdmin(t.Context(), missing); !errors.Is(err, api.ErrNoAdmin) {
 		t.Errorf("no folder: %v", err)
+	}
+}
+
+// An export is streamed. What fails before it begins is an answer; what fails later cuts it off, so that nobody takes it
+// for whole.
+func TestAdminExport(t *testing.T) {
+	dir := t.TempDir()
+	if _, err := api.AdminExport(t.Context(), dir, 1, 2, false); !errors.Is(err, api.ErrNoAdmin) {
+		t.Errorf("no node: %v", err)
+	}
+	startAdmin(t, dir, newBackend(0))
+	for _, c := range []struct {
+		from, to  uint64
+		text, err string
+	}{
+		{0, 0, "0 to 0, state true", ""}, {3, 9, "3 to 9, state true", ""}, {9, 3, "", "nothing there"}, {1, 13, "", "EOF"},
+	} {
+		body, err := api.AdminExport(t.Context(), dir, c.from, c.to, true)
+		var got []byte
+		if err == nil {
+			got, err = io.ReadAll(body)
+			if err := body.Close(); err != nil {
+				t.Error(err)
+			}
+		}
+		if (err == nil) != (c.err == "") || err != nil && !strings.Contains(err.Error(), c.err) || err == nil && string(got) != c.text {
+			t.Errorf("%d to %d: %q %v", c.from, c.to, got, err)
+		}
 	}
 }

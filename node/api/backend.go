@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"errors"
+	"io"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -87,4 +88,7 @@ type AdminBackend interface {
 	// Reload reads the node's configuration again and takes over what may change while it runs. On an error nothing has
 	// changed, and an [*Error] says why.
 	Reload(ctx context.Context, req wire.ReloadRequest) (wire.Reloaded, error)
+	// Export writes final blocks, with state if asked for, as package archive describes. 0 is the first, or the newest,
+	// height that there is. What it wrote until an error is no whole archive. An [*Error] comes before anything is written.
+	Export(ctx context.Context, w io.Writer, from, to block.Height, state bool) error
 }

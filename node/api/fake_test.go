@@ -194,6 +194,17 @@ func (b *backend) Gatherer() prometheus.Gatherer {
 
 func (b *backend) Reload(ctx context.Context, req wire.ReloadRequest) (wire.Reloaded, error) {
 	return b.reload(ctx, req)
+func (b *backend) Export(_ context.Context, w io.Writer, from, to block.Height, state bool) error {
+	if to > 0 && to < from {
+		return &api.Error{Status: 422, Code: wire.CodeRejected, Message: "nothing there"}
+	}
+	if _, err := fmt.Fprintf(w, "%d to %d, state %v", from, to, state); err != nil || to != 13 {
+		return err
+	}
+	if _, err := w.Write(make([]byte, 4<<20)); err != nil {
+		return err
+	}
+	return errors.New("the disk is damaged")
 }
 
 func (b *backend) MemberChange(_ context.Context, req wire.MemberRequest) error {

@@ -72,12 +72,27 @@ func (c *Chain) next() *job {
 		return j
 	}
 	if c.st.Role != core.RoleLeader && c.take != nil && c.synced < c.st.Term && !c.refusing() {
-		return &job{kind: jobSync, target: *c.take, label: c.st.Term, prefer: []core.NodeID{c.st.Leader}}
+		if j := c.syncTo(); j != nil {
+			return j
+		}
 	}
 	if c.claim != nil && own.Less(*c.claim) && (!c.repairRefused || c.now.SinceMin(c.repairRefusedAt) >= 2*c.opt.MinElection) {
 		return &job{kind: jobRepair, target: c.claim.Tip, label: c.claim.Synced, prefer: []core.NodeID{c.st.Leader}}
 	}
 	return nil
+}
+
+// syncTo returns the job of adopting the leader's chain. Only a chain that was imported has a commit above the takeover
+// and is not synced to the term: then it is enough, and necessary, that the leader has committed the same (I12).
+func (c *Chain) syncTo() *job {
+	j := job{kind: jobSync, target: *c.take, label: c.st.Term, prefer: []core.NodeID{c.st.Leader}}
+	if c.commit.Height > j.target.Height {
+		if c.leadRef != c.commit {
+			return nil
+		}
+		j.target = c.commit
+	}
+	return &j
 }
 
 // nextCommit returns the job of a certificate that is newer than the own report, if any: the lowest whose body is at

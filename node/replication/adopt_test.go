@@ -306,3 +306,29 @@ func TestVoteWithoutReport(t *testing.T) {
 		t.Errorf("commands %+v", cmds)
 	}
 }
+
+// A chain that was imported may be longer than the takeover of the term. It is never cut for that, and becomes the term's
+// as soon as the leader says that it has committed the same.
+func TestSyncToAnImportedChain(t *testing.T) {
+	zero := block.New(block.Header{}, nil)
+	own := append([]*block.Block{zero}, line(zero, 1, 4)...)
+	for _, tt := range []struct {
+		name         string
+		take, leader Ref
+		want         *Ref
+	}{
+		{"takeover above", Ref{9, block.Hash{9}}, Ref{}, &Ref{9, block.Hash{9}}},
+		{"takeover at the commit", refOf(own[3]), Ref{}, new(refOf(own[3]))},
+		{"takeover below, nothing is said", refOf(own[1]), Ref{}, nil},
+		{"takeover below, the leader has less", refOf(own[1]), refOf(own[2]), nil},
+		{"takeover below, the leader has another", refOf(own[1]), Ref{3, block.Hash{9}}, nil},
+		{"takeover below, the leader has the same", refOf(own[1]), refOf(own[3]), new(refOf(own[3]))},
+	} {
+		c := follower(t, own, 3, 0, 2)
+		c.take, c.leadRef = &tt.take, tt.leader
+		j := c.syncTo()
+		if (j == nil) != (tt.want == nil) || j != nil && j.target != *tt.want {
+			t.Errorf("%s: %+v", tt.name, j)
+		}
+	}
+}

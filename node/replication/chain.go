@@ -117,6 +117,7 @@ type Chain struct {
 	take     *Ref
 	leadTip  block.Height
 	leadComm block.Height
+	leadRef  Ref          // what the leader of this term says is committed: it is in its chain
 	propAt   core.Instant // of the last proposal from the current leader
 	refused  Ref          // last block that could not be reproduced, to say it once
 

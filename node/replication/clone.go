@@ -81,6 +81,7 @@ func (c *Chain) Fingerprint(now core.Instant) [16]byte {
 	f.instant(c.ackAt, c.gapAt, c.nackAt, c.propAt, c.certRefusedAt, c.repairRefusedAt, c.fetchAt, c.lastCommit)
 	f.flag(c.ackNow, c.nackDue, c.certRefused, c.repairRefused, c.claim != nil, c.fetchWait, c.leading, c.counted, c.transferring, c.take != nil, c.job != nil, c.taking != nil)
 	f.num(uint64(c.leadTip), uint64(c.leadComm), uint64(c.heardTip), c.fetchID, c.fetching)
+	f.ref(c.leadRef)
 	f.id(c.fetchPeer)
 	if c.claim != nil {
 		f.num(uint64(c.claim.Synced))

@@ -14,6 +14,7 @@ func (c *Chain) Observe(now core.Instant, s core.Status) {
 	c.st, c.now = s, now
 	if s.Term != old.Term {
 		c.take, c.leadTip, c.leadComm = nil, 0, 0
+		c.leadRef = Ref{}
 		c.propAt = core.Instant{}
 		clear(c.failed) // what could not be reproduced for one leader is executed again before another is refused
 		if !c.broken(FaultNoRecheck) {
@@ -219,6 +220,7 @@ func (c *Chain) LeaderHeartbeat(now core.Instant, from core.NodeID, term core.Te
 	if c.synced == term {
 		c.heardTip = max(hb.tip, c.tip.Height) // what was higher is lost
 	}
+	c.leadRef = hb.commit
 	c.announced(hb.commit, term)
 	if c.durable.Synced == term && now.SinceMin(c.ackAt) >= c.opt.MinElection/2 {
 		c.ackNow = true
