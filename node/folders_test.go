@@ -1,6 +1,7 @@
 package node
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -10,6 +11,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/baton-ha/baton/raftify"
 	"github.com/baton-ha/baton/raftify/core"
 )
 
@@ -107,5 +109,64 @@ func TestTwoNodesOfOneID(t *testing.T) {
 	c.stop(3)
 	c.until("the first is undisturbed", func() bool { return c.nodes[who].Ready() == nil })
 	c.submit(who, 6)
+	c.settled()
+}
+
+// Both folders of a node are put back to what they were, so that nothing of its own tells it how old they are: the others
+// do. It ends with a message that says what happened and what to do, and never starts with them again; with an empty data
+// folder it comes back as another incarnation.
+func TestRestoredDataAndStateAreFound(t *testing.T) {
+	c := newCluster(t, 3, nil)
+	c.startAll()
+	lead := c.leader()
+	c.submit(lead, 0)
+	who := (lead + 1) % 3
+	old := c.nodes[who].raft.Status().Inc
+	c.stop(who)
+	dirs := map[string]string{c.cfgs[who].DataDir: filepath.Join(c.dir, "data.backup"), c.cfgs[who].StateDir: filepath.Join(c.dir, "state.backup")}
+	for dir, backup := range dirs {
+		if err := os.CopyFS(backup, os.DirFS(dir)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c.start(who)
+	for nonce := range uint64(3) {
+		c.submit(who, nonce+1)
+	}
+	c.stop(who)
+	for dir, backup := range dirs {
+		if err := errors.Join(os.RemoveAll(dir), os.CopyFS(dir, os.DirFS(backup))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	n, err := New(c.cfgs[who])
+	if err != nil {
+		t.Fatalf("its own folders say nothing: %v", err)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	err = n.Run(ctx)
+	if ctx.Err() != nil {
+		t.Fatal("it runs with old folders")
+	}
+	for range 3 {
+		for _, part := range []string{c.cfgs[who].DataDir, "restored from a backup", "empty it"} {
+			if !errors.Is(err, raftify.ErrStaleFolder) || !strings.Contains(err.Error(), part) {
+				t.Fatalf("error %v", err)
+			}
+		}
+		if n, err = New(c.cfgs[who]); err == nil {
+			_ = n.Close()
+		}
+	}
+	if err := errors.Join(os.RemoveAll(c.cfgs[who].DataDir), os.Mkdir(c.cfgs[who].DataDir, 0o700)); err != nil {
+		t.Fatal(err)
+	}
+	c.start(who)
+	c.until("the new incarnation votes", func() bool {
+		m, _ := c.config().Member(core.NodeID(c.cfgs[who].ID))
+		return m.Voter && m.Inc != old
+	})
+	c.submit(who, 4)
 	c.settled()
 }

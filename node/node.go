@@ -228,6 +228,9 @@ func (n *Node) makeParts() error {
 		Clock:   clock,
 		PeerKey: n.peerKey,
 	})
+	if errors.Is(err, raftify.ErrStaleFolder) {
+		return fmt.Errorf("data folder %s: %w", cfg.DataDir, err)
+	}
 	if err != nil {
 		return fmt.Errorf("election: %w", err)
 	}
@@ -274,6 +277,9 @@ func (n *Node) uptime() time.Duration { return time.Since(n.start) }
 
 // fail ends Run with err. The first error counts.
 func (n *Node) fail(err error) {
+	if errors.Is(err, raftify.ErrStaleFolder) {
+		err = fmt.Errorf("data folder %s: %w", n.cfg.DataDir, err)
+	}
 	select {
 	case n.fatal <- err:
 	default:
@@ -320,7 +326,12 @@ func (n *Node) Run(ctx context.Context) error {
 		case err = <-n.admin.Failed():
 		}
 	}
-	return errors.Join(err, n.shutdown(context.WithoutCancel(ctx), err == nil))
+	stale := errors.Is(err, raftify.ErrStaleFolder)
+	err = errors.Join(err, n.shutdown(context.WithoutCancel(ctx), err == nil))
+	if stale { // nothing is wrong with the disk
+		err = errors.Join(err, n.store.Close())
+	}
+	return err
 }
 
 func (n *Node) serve(ctx context.Context) error {
@@ -421,6 +432,9 @@ func (n *Node) electionEvent(e core.Event) {
 		log.Info().Str("peer", string(e.Peer)).Msg("the leader's host refuses connections")
 	case core.EventFitness:
 		log.Warn().Str("fitness", e.Detail).Msg("fitness to lead")
+	case core.EventStale:
+		n.metrics.alarms.Inc()
+		log.Error().Str("why", e.Detail).Msg("this data folder is out of use for good")
 	case core.EventLeading, core.EventRound: // the chain's takeover says the first; the second is each read's
 	}
 }

@@ -1,6 +1,7 @@
 package raftify
 
 import (
+	"fmt"
 	"sync"
 	"time"
 
@@ -84,6 +85,9 @@ func (n *Node) tell(events []core.Event) {
 		if e.Kind == core.EventRound {
 			n.rounds.finished(e.Term, e.Seq)
 		}
+		if e.Kind == core.EventStale {
+			n.fail(fmt.Errorf("%w: %s; empty it, and the node comes back as a newcomer", ErrStaleFolder, e.Detail))
+		}
 		n.logEvent(e)
 		if n.opt.OnEvent != nil {
 			n.opt.OnEvent(e)
@@ -109,6 +113,8 @@ func (n *Node) logEvent(e core.Event) {
 	case core.EventLeader, core.EventElected, core.EventLeading, core.EventStepDown, core.EventConfig,
 		core.EventBootstrapped, core.EventTransfer, core.EventReconfigured, core.EventJoined, core.EventDied, core.EventSuspected,
 		core.EventFitness:
+	case core.EventStale:
+		level = zerolog.ErrorLevel
 	case core.EventJoinRefused:
 		level = zerolog.WarnLevel
 		if !n.alarms.allow(string(e.Peer) + e.Detail) {

@@ -24,6 +24,9 @@ var (
 	ErrStarted = errors.New("the node was started before")
 	// ErrNotLeader is returned when only a leader whose takeover is done can do what was asked.
 	ErrNotLeader = core.ErrNotLeader
+	// ErrStaleFolder is returned by New, and given to Options.Fatal, when a peer remembers more of this node than is in its
+	// folder, which was restored from a backup or copied (PROTOCOL R3).
+	ErrStaleFolder = core.ErrStaleFolder
 )
 
 // Options are what a Node is made of.

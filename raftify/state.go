@@ -7,9 +7,11 @@ import (
 	"github.com/baton-ha/baton/raftify/core"
 )
 
-// The durable state is one version byte and a msgpack array, canonical like the wire format (see wire.go).
+// The durable state is one version byte and a msgpack array, canonical like the wire format (see wire.go). A folder that
+// must never be used again has another version byte: a version of this program that knows nothing of that refuses it too.
 const (
 	stateVersion = 1
+	staleVersion = 2
 	stateFields  = 8
 	// MaxStateBytes bounds what EncodeState returns and DecodeState reads.
 	MaxStateBytes = 72 << 10
@@ -30,7 +32,11 @@ func EncodeState(hs core.HardState) ([]byte, error) {
 }
 
 func appendState(hs *core.HardState) []byte {
-	f := newFields(stateVersion, stateFields)
+	version := byte(stateVersion)
+	if hs.Stale {
+		version = staleVersion
+	}
+	f := newFields(version, stateFields)
 	f.bytes(hs.ClusterID[:])
 	f.id(hs.ID)
 	f.bytes(hs.Inc[:])
@@ -46,11 +52,11 @@ func appendState(hs *core.HardState) []byte {
 
 // DecodeState reads what EncodeState wrote and refuses everything else with ErrMalformed.
 func DecodeState(b []byte) (core.HardState, error) {
-	if len(b) == 0 || len(b) > MaxStateBytes || b[0] != stateVersion {
-		return core.HardState{}, fmt.Errorf("%w: %d bytes, or not version %d", ErrMalformed, len(b), stateVersion)
+	if len(b) == 0 || len(b) > MaxStateBytes || b[0] != stateVersion && b[0] != staleVersion {
+		return core.HardState{}, fmt.Errorf("%w: %d bytes, or not version %d or %d", ErrMalformed, len(b), stateVersion, staleVersion)
 	}
 	s := newScanner(b[1:], stateFields)
-	var hs core.HardState
+	hs := core.HardState{Stale: b[0] == staleVersion}
 	s.fixed(hs.ClusterID[:])
 	hs.ID = s.id()
 	s.fixed(hs.Inc[:])

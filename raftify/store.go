@@ -46,6 +46,9 @@ func loadState(s Store, id core.NodeID) (core.HardState, error) {
 	if hs.ID != id {
 		return core.HardState{}, fmt.Errorf("%w: %q, this is %q", ErrWrongID, hs.ID, id)
 	}
+	if hs.Stale {
+		return core.HardState{}, fmt.Errorf("%w: empty it, and the node comes back as a newcomer", ErrStaleFolder)
+	}
 	hs.Boot++
 	out, err := EncodeState(hs)
 	if err != nil {

@@ -34,6 +34,7 @@ type Checker struct {
 	signed    map[block.Height]block.Hash
 	applied   map[string]block.Height
 	configs   map[core.CfgKey]core.ClusterID
+	restored  map[core.Inc]bool
 }
 
 type termHeight struct {
@@ -68,6 +69,7 @@ func NewChecker(genesis *block.Block) *Checker {
 		signed:    map[block.Height]block.Hash{},
 		applied:   map[string]block.Height{},
 		configs:   map[core.CfgKey]core.ClusterID{},
+		restored:  map[core.Inc]bool{},
 	}
 }
 
@@ -95,9 +97,29 @@ func (c *Checker) at(ref replication.Ref, h block.Height) (replication.Ref, bool
 	return ancestor(c.blocks, ref, h)
 }
 
+// Restored says that the disk of an incarnation was replaced by what it once was. From then on it may not vote, campaign,
+// lead or acknowledge (R3).
+func (c *Checker) Restored(inc core.Inc) { c.restored[inc] = true }
+
+// Forget says that what an incarnation has is an old copy of its disk, and that it does what it does: for schedules that
+// look at what comes of that.
+func (c *Checker) Forget(inc core.Inc) { delete(c.nodes, inc) }
+
+// silent demands that a message uses no right of an old disk; false when its sender's disk is none.
+func (c *Checker) silent(h core.Header, uses bool, what any) bool {
+	if c.restored[h.Inc] && uses {
+		c.fail("R3: %s, whose disk is an old one, sends %v in term %d", h.From, what, h.Term)
+	}
+	return c.restored[h.Inc]
+}
+
 // Started says that a process begins with this durable state.
 func (c *Checker) Started(hs core.HardState, rep replication.Report, commit replication.Ref) {
 	n := c.node(hs.Inc, hs.ID)
+	if c.restored[hs.Inc] {
+		n.commit, n.hard = commit.Height, hs
+		return
+	}
 	if hs.Term < n.term {
 		c.fail("I2: %s starts in term %d after it spoke in term %d", hs.ID, hs.Term, n.term)
 	}
@@ -113,6 +135,9 @@ func (c *Checker) Started(hs core.HardState, rep replication.Report, commit repl
 
 // HardState says that a node writes hs.
 func (c *Checker) HardState(hs core.HardState) {
+	if c.restored[hs.Inc] {
+		return
+	}
 	n := c.node(hs.Inc, hs.ID)
 	old := n.hard
 	n.hard = hs
@@ -142,6 +167,9 @@ func (c *Checker) spoke(h core.Header) *history {
 
 // Election says that a message of the election layer leaves its sender.
 func (c *Checker) Election(m core.Message) {
+	if c.silent(m.Header, m.Type == core.MsgVote || m.Type == core.MsgVoteResp && m.OK || m.Type == core.MsgHB, m.Type) {
+		return
+	}
 	n := c.spoke(m.Header)
 	switch {
 	case m.Type == core.MsgVote:
@@ -170,6 +198,9 @@ func (c *Checker) vote(n *history, t core.Term, to core.NodeID) {
 
 // Chain says that a message of the chain layer leaves its sender.
 func (c *Checker) Chain(m replication.Message) {
+	if c.silent(m.Header, m.Type == replication.MsgAck || m.Type == replication.MsgProp, m.Type) {
+		return
+	}
 	n := c.spoke(m.Header)
 	switch m.Type {
 	case replication.MsgProp:

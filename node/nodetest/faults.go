@@ -118,6 +118,10 @@ func (s *sim) nemesis(end int64) {
 	if s.now >= end || len(s.set.faults) == 0 {
 		return
 	}
+	if s.now < s.calm {
+		s.after(s.calm-s.now, func() { s.nemesis(end) })
+		return
+	}
 	f := s.set.faults[s.rng.IntN(len(s.set.faults))]
 	s.count.drawn[faultNames[f]]++
 	s.apply(f)

@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/baton-ha/baton/node/replication"
 	"github.com/baton-ha/baton/raftify/core"
 )
 
@@ -124,6 +125,45 @@ func schedule33(opt Options) *script {
 }
 
 func TestSchedule33_InheritedAcks(t *testing.T) { schedule{schedule33}.test(t) }
+
+// schedule36: b is away when a and c commit two blocks. c then starts from a copy of its disk that was made while it ran, so
+// that its start and term are in order: only a, which leads, knows how much c has acknowledged. Before c can get the blocks
+// back a dies.
+func schedule36(opt Options) *script {
+	s := newScript(3, "a", opt)
+	a, b, c := s.n('a'), s.n('b'), s.n('c')
+	s.leads('a')
+	s.give(a, 1)
+	s.committedAt(1)
+	s.run(s.tm.MinElection)
+	c.backUp()
+	s.isolate(b, true)
+	s.give(a, 2)
+	s.committedAt(3)
+	s.drop(func(p *packet) bool { return a.up && p.to == c && (p.ch != nil || p.what != "") })
+	acks := 0
+	s.drop(func(p *packet) bool {
+		acks += btoi(p.from == c && p.ch != nil && p.ch.Type == replication.MsgAck)
+		return false
+	})
+	n := *c.backup
+	c.stop(0)
+	c.disk.im = n
+	s.chk.Forget(c.inc)
+	c.revive()
+	s.expect(20, "c acknowledges", func() bool { return acks > 0 })
+	s.run(s.tm.MinElection)
+	a.stop(0)
+	s.isolate(b, false)
+	s.candidates = "b"
+	s.run(20 * s.tm.MinElection)
+	if s.broken == "" && c.up {
+		s.violate("R3: c runs on its old disk")
+	}
+	return s
+}
+
+func TestSchedule36_LostAcknowledgements(t *testing.T) { schedule{schedule36}.test(t) }
 
 // TestFreshDiskCatchesUp: a node whose disk was lost comes back as a learner, fetches the chain and is promoted.
 func TestFreshDiskCatchesUp(t *testing.T) {

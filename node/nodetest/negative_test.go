@@ -66,6 +66,15 @@ func TestSchedule33_Negative(t *testing.T) {
 	schedule{schedule33}.caught(t, chainRule(replication.FaultInheritMatch), "I9")
 }
 
+func TestSchedule36_Negative(t *testing.T) {
+	schedule{schedule36}.caught(t, chainRule(replication.FaultForgetSaid), "I9", "I8")
+}
+
+// Random runs in which a disk is restored notice that starts are not compared.
+func TestRestoredDisk_Negative(t *testing.T) {
+	caughtBySeeds(t, without(nil, core.FaultAnyStart), 60, "R3")
+}
+
 func TestSchedule05_Negative(t *testing.T) {
 	schedule{schedule5}.caught(t, chainRule(replication.FaultEarlySync), "I7")
 	schedule{schedule5Tail}.caught(t, chainRule(replication.FaultNoCut), "I7")

@@ -17,6 +17,8 @@ type node struct {
 	inc  core.Inc
 	disk disk
 	clk  clocks
+	// backup is what the disk once was; nil: there is none.
+	backup *image
 
 	up, paused bool
 	gen        int // counts starts and stops: what was begun for an earlier process is void
@@ -57,6 +59,9 @@ func (p spy) Elected(now core.Instant, term core.Term, reports []core.Report) {
 func (n *node) start() {
 	s := n.s
 	im := &n.disk.im
+	if im.hs.Stale {
+		return
+	}
 	im.hs.Boot++
 	now := n.clk.read(s.now)
 	s.chk.Started(im.hs, im.asserted(), im.commit.Ref)
@@ -350,6 +355,8 @@ func (n *node) electionEvent(e core.Event) {
 		s.count.hit("joined")
 	case core.EventAlarm:
 		n.alarm(e.Detail)
+	case core.EventStale:
+		n.gaveUp(e)
 	default: // of interest in a trace only
 	}
 }
@@ -495,7 +502,7 @@ func (n *node) flushed(k int, sync bool) {
 
 // revive starts a process that is down.
 func (n *node) revive() {
-	if !n.up && n.s.broken == "" {
+	if !n.up && n.s.broken == "" && !n.disk.im.hs.Stale {
 		n.start()
 		n.s.net.up(n)
 	}

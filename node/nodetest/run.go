@@ -64,6 +64,7 @@ func Run(seed uint64, opt Options) Result {
 		s.tracef("seed %d: %+v, members change: %+v", seed, set, *s.set.members)
 	}
 	s.boot()
+	s.drawRestore(seed)
 	s.after(s.jitter(s.set.every), func() { s.nemesis(s.set.chaos) })
 	s.runUntil(s.set.chaos)
 	took := s.recovery()

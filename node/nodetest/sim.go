@@ -36,6 +36,7 @@ type sim struct {
 	deaths  []core.Death // all that supervisors ever said
 	broken  string       // first violation
 	flawed  *node        // whose executor may be damaged
+	calm    int64        // no new fault comes before
 	serving []*node      // nodes that clients turn to, nil: all
 }
 

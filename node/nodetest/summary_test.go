@@ -53,7 +53,7 @@ var rare = []string{
 	"step down: takeover makes no progress", "step down: too many cannot reproduce this leader's block",
 	"takeover done", "takeover with fetched bodies", "transfer begun", "transfer done", "winner cut its own tail",
 	"wrong block inherited", "lost disk", "joined", "change: add", "change: promote", "change: demote", "change: remove",
-	"death notice", "death notice repeated", "false death notice",
+	"restored disk", "restored disk found", "death notice", "death notice repeated", "false death notice",
 }
 
 func (m *summary) missing() []string {

@@ -64,6 +64,7 @@ type inflight struct {
 
 type progress struct {
 	inc    core.Inc
+	boot   uint64 // the newest start of it that acknowledged anything
 	match  Ref
 	next   block.Height
 	at     core.Instant // last acknowledgement or resend

@@ -211,7 +211,7 @@ func (f *printer) roles(c *Chain) {
 		f.id(id)
 		f.Write(p.inc[:])
 		f.ref(p.match)
-		f.num(uint64(p.next))
+		f.num(p.boot, uint64(p.next))
 		f.flag(p.synced)
 		f.instant(p.at)
 	}

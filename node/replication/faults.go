@@ -19,5 +19,6 @@ const (
 	FaultNoWatchdog       Fault = "R19-watchdog" // a leader that cannot commit stays
 	FaultReconfigureEarly Fault = "R14-commit"   // a configuration is replaced before a majority of it holds all that is committed
 	FaultInheritMatch     Fault = "R14-match"    // another incarnation inherits the acknowledgements of the old
+	FaultForgetSaid       Fault = "R3-said"      // a start that has less than its incarnation acknowledged is believed
 	FaultReadOldCommit    Fault = "R20-take"     // a new leader reads below its takeover
 )

@@ -70,7 +70,7 @@ func (c *Chain) stepProp(m Message) {
 		c.exec(b)
 		c.advance()
 	case ref.Height > tip.Height+1:
-		if c.durable.Synced == c.st.Term && c.claim == nil && c.now.SinceMin(c.gapAt) >= c.opt.MinElection/8 {
+		if c.durable.Synced == c.st.Term && c.claim == nil && !c.st.Asking && c.now.SinceMin(c.gapAt) >= c.opt.MinElection/8 {
 			c.gapAt = c.now
 			c.send(m.From, Message{Type: MsgAck, Ref: c.durable.Tip, Resend: true})
 		}
@@ -200,6 +200,9 @@ func (c *Chain) ack() {
 	}
 	if to == "" || to == c.opt.ID || c.nacked == c.st.Term {
 		return
+	}
+	if c.st.Asking {
+		return // the next heartbeat finds it done
 	}
 	if c.claim != nil {
 		return // the durable chain may end below the takeover, and the leader was told more already

@@ -2,6 +2,7 @@ package replication
 
 import (
 	"cmp"
+	"fmt"
 	"slices"
 
 	"github.com/baton-ha/baton/blockstore/block"
@@ -96,12 +97,20 @@ func (c *Chain) stepAck(m Message) {
 	}
 	p := c.peers[m.From]
 	if p == nil {
-		p = &progress{inc: m.Inc, next: m.Ref.Height + 1}
+		p = &progress{inc: m.Inc, boot: m.Boot, next: m.Ref.Height + 1}
 		c.peers[m.From] = p
 	}
 	if p.inc != m.Inc {
 		return
 	}
+	if m.Boot > p.boot && p.synced && m.Ref.Height < p.match.Height && !c.broken(FaultForgetSaid) {
+		// What was acknowledged was durable, and a later start has it.
+		c.cmds = append(c.cmds, core.Command{Kind: core.CmdDistrust, Peer: m.From, Reason: fmt.Sprintf(
+			"it acknowledged %v in term %d, its folder has %v", p.match, c.st.Term, m.Ref)})
+		delete(c.peers, m.From)
+		return
+	}
+	p.boot = max(p.boot, m.Boot)
 	if !p.synced || m.Ref.Height > p.match.Height {
 		p.match, p.synced, p.at = m.Ref, true, c.now
 	}

@@ -58,6 +58,7 @@ func (t timer) expired(now Instant) bool { return now.SinceMin(t.start) >= t.aft
 type seen struct {
 	inc           Inc
 	boot, session uint64
+	term, oldTerm Term // the highest that it was heard in, and those before it
 	// The start before it: its messages may still turn up, which is no reason for an alarm.
 	oldBoot, oldSession uint64
 }
@@ -143,6 +144,7 @@ type Core struct {
 
 	boot bootstrap
 	mem  members
+	ask  asking
 
 	fitness Fitness
 	passed  passing
@@ -156,6 +158,9 @@ func New(opt Options) (*Core, error) {
 	}
 	if opt.State.ID == "" || opt.State.Boot == 0 || opt.State.Inc == (Inc{}) {
 		return nil, errors.New("hard state needs an id, an incarnation and a boot number")
+	}
+	if opt.State.Stale {
+		return nil, ErrStaleFolder
 	}
 	if opt.Rand == nil {
 		return nil, errors.New("options need a source of randomness")
@@ -174,6 +179,7 @@ func New(opt Options) (*Core, error) {
 	c.resetTimer(opt.Now)
 	c.boot.init(c)
 	c.mem.init(c)
+	c.beginAsking()
 	return c, nil
 }
 
@@ -195,7 +201,7 @@ func (c *Core) Status() Status {
 	return Status{
 		Term: c.hs.Term, Vote: c.hs.Vote, Role: c.role, Taking: c.taking, Transferring: c.transfer != nil,
 		Leader: c.leader, Cfg: c.hs.Cfg, ClusterID: c.hs.ClusterID, Inc: c.hs.Inc, Boot: c.hs.Boot, Backoff: c.fail,
-		Lease: c.lease(), Fitness: c.fitness,
+		Lease: c.lease(), Fitness: c.fitness, Asking: c.ask.on,
 	}
 }
 
@@ -304,6 +310,10 @@ func (c *Core) sticky(now Instant) bool {
 
 // Tick lets time pass. Call it every quarter of a heartbeat, or when Quiet says.
 func (c *Core) Tick(now Instant) {
+	if c.hs.Stale {
+		return
+	}
+	c.tickAsking(now)
 	c.hook.Tick(now)
 	switch c.role {
 	case RoleLeader:
@@ -364,6 +374,9 @@ func (c *Core) drain(now Instant) {
 }
 
 func (c *Core) command(now Instant, cmd Command) {
+	if c.hs.Stale {
+		return
+	}
 	mine := c.role == RoleLeader && cmd.Term == c.hs.Term
 	switch cmd.Kind {
 	case CmdTakeoverWriting:
@@ -403,6 +416,8 @@ func (c *Core) command(now Instant, cmd Command) {
 		}
 	case CmdObserveTerm:
 		c.observeTerm(now, cmd.Term)
+	case CmdDistrust:
+		c.distrust(cmd.Peer, cmd.Reason)
 	}
 }
 

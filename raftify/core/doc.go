@@ -97,9 +97,11 @@
 // A node may be told that it should not lead (SetFitness). It says so in each heartbeat's answer; an unfit leader hands over
 // to a fit voter, ever more rarely if that does not last, and unfit nodes campaign late. Neither unseats anybody.
 //
-//	Join         Addr, Seq    let me in; Seq is the leader's token
-//	JoinResp     Cfg, Seq     the configuration, and from the leader the token
-//	Ping, Pong   -            between members
+//	Join         Addr, Seq      let me in; Seq is the leader's token
+//	JoinResp     Cfg, Seq       the configuration, and from the leader the token
+//	Ping, Pong   Seq, NextTerm  between members; a start that asks adds its session, which the answer repeats, and the term
+//	                            of its folder
+//	Stale        Attachment     to a start that does not count: why
 //
 // # Durable state, and what a driver must do
 //
@@ -121,8 +123,24 @@
 //
 // Messages lost, repeated, reordered and delayed without bound; one-way and partial partitions; crashes that lose any
 // write not yet durable; restarts at any time; processes and machines that pause; disks that are slow or hang; wall
-// clocks that are stepped. Not: durable state that is lost or rolled back while the incarnation stays the same (a
-// driver must notice that; a copied folder raises an alarm where both copies are heard), members that lie.
+// clocks that are stepped. Not: members that lie; durable state that is rolled back while the incarnation stays the same,
+// but for what the next section says.
+//
+// # Restored folders
+//
+// A folder that was restored from a backup, or copied, has forgotten votes and acknowledgements, and nothing in it says so.
+// Others may remember: each keeps, for an incarnation, its newest start and the highest term that it was heard in, and the
+// application what it acknowledged (CmdDistrust). An older start, another one of the same number, or a later one of a lower
+// term does not count and is told so; it gives the folder up, durably, before it could be started often enough to pass
+// for a new one (EventStale, ErrStaleFolder). With an empty folder the node comes back as another incarnation. Each start of a
+// member asks all others, and until all have answered, for MinElection at most, it votes for nobody, does not stand, and
+// Status.Asking tells the application to acknowledge nothing.
+//
+// So an old folder never uses a right of it if a member that remembers more can be reached within MinElection of the
+// start, and nobody who remembers ever counts what it says. What is remembered is not durable: if all that remember have
+// been restarted since, or cannot be reached, an old folder is taken for what it says, and what it has forgotten may be lost.
+// Insisting on answers would not change that: any majority may lack the one that knows, and a cluster of which one node is
+// dead could not restart another one.
 //
 // Clocks: of two clocks none may run faster or slower than true time by more than Timing.Drift. A leader takes the
 // largest of what its monotonic, boot and wall clocks saw, a follower the smaller of monotonic and boot (R21). So a

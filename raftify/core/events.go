@@ -26,6 +26,7 @@ const (
 	EventDied                              // start Seq of Peer has ended, as its supervisor says (PROTOCOL R23)
 	EventSuspected                         // the host of Peer, which leads, refuses connections (PROTOCOL R23)
 	EventFitness                           // this node's fitness to lead changed; Detail
+	EventStale                             // this folder is out of use for good, which is durable; Detail says why
 )
 
 var eventNames = [...]string{
@@ -35,7 +36,7 @@ var eventNames = [...]string{
 	EventBootstrapped: "bootstrapped", EventTransfer: "transfer",
 	EventReconfigured: "reconfigured", EventJoined: "joined", EventJoinRefused: "join_refused",
 	EventDied: "died", EventSuspected: "suspected",
-	EventFitness: "fitness",
+	EventFitness: "fitness", EventStale: "stale",
 }
 
 // String returns the event's name in logs.

@@ -31,6 +31,9 @@ const (
 	FaultKickToTwo       Fault = "R16-floor"          // silent voters are demoted whatever their number
 	FaultPromoteBehind   Fault = "R17-level"          // a learner is promoted whatever it holds
 	FaultOldRights       Fault = "R3-inc"             // a node is known by its id, whatever its incarnation
+	FaultAnyStart        Fault = "R3-boot"            // an older start of a folder counts like a newer one
+	FaultNoStaleAnswer   Fault = "R3-stale"           // who sends from an older start is not told
+	FaultNoAsking        Fault = "R3-ask"             // a start uses its rights before it has asked
 	FaultJudgeFirst      Fault = "R3-adopt"           // a configuration counts only from a member of the old one
 	FaultAnyBoot         Fault = "R23-boot"           // a death notice counts for every start of its node
 	FaultSuspectLifts    Fault = "R23-suspect"        // a refused connection ends stickiness, leases or not

@@ -24,5 +24,8 @@ func (c *Core) Break(fs ...Fault) {
 			c.contact.Mono -= int64(c.tm.MinElection)
 			c.contact.Boot -= int64(c.tm.MinElection)
 		}
+		if f == FaultNoAsking {
+			c.ask = asking{}
+		}
 	}
 }

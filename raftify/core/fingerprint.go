@@ -48,7 +48,14 @@ func (c *Core) Fingerprint(now Instant) [16]byte {
 		s := c.seen[id]
 		f.id(id)
 		f.bytes(s.inc[:])
-		f.num(s.boot, s.session, s.oldBoot, s.oldSession)
+		f.num(s.boot, s.session, uint64(s.term), uint64(s.oldTerm), s.oldBoot, s.oldSession)
+	}
+	f.flag(c.ask.on)
+	if c.ask.on {
+		f.num(uint64(c.ask.term))
+		f.follower(c.ask.begun, c.tm.MinElection)
+		f.follower(c.ask.last, c.tm.Heartbeat)
+		f.grants(c.ask.said)
 	}
 	f.num(uint64(c.fitness), uint64(c.passed.tries))
 	if c.passed.tries > 0 {
@@ -135,12 +142,14 @@ func (f printer) hardState(hs HardState) {
 	f.id(hs.Vote.ID)
 	f.cfg(hs.Cfg)
 	f.bytes(hs.Promise[:])
+	f.flag(hs.Stale)
 }
 
 func (f printer) pending(c *Core, p pendingHS) {
 	f.num(p.seq-c.durable, uint64(p.takeover), uint64(p.ownVote))
 	f.flag(p.installed)
 	f.bytes(p.boot[:])
+	f.id(NodeID(p.stale))
 	f.cfg(p.cfg)
 }
 

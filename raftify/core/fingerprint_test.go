@@ -20,6 +20,8 @@ var notFingerprinted = map[string]string{
 	".opt.NeverBootstrap":     "read by New alone; lives on in boot",
 	".opt.Timing":             "read by New alone; lives on in tm",
 	".opt.Now":                "read by New alone; lives on in contact",
+	".ask.begun.Real":         "a follower's clocks",
+	".ask.last.Real":          "a follower's clocks",
 	".voteSeq":                "counts only while its write is not durable",
 	".opt.Hook":               "the application adds its own fingerprint",
 	".hook":                   "the application adds its own fingerprint",

@@ -71,10 +71,11 @@ func (c *Core) fitnessDelay() time.Duration {
 	return c.tm.MinElection
 }
 
-// mayStand is false for a node that is unable, or whose application could not finish a takeover. Before the first term an
+// mayStand is false for a node that is unable, that has started and still asks what others remember of it, or whose
+// application could not finish a takeover. Before the first term an
 // unable one stands all the same: the others learn of the first configuration from its maker's pre-vote.
 func (c *Core) mayStand() bool {
-	return (c.fitness != Unable || c.hs.Term == 0) && c.hook.MayLead()
+	return (c.fitness != Unable || c.hs.Term == 0) && !c.ask.on && c.hook.MayLead()
 }
 
 // passOn hands over to a fit voter that answers, if this leader is not fit itself.

@@ -72,12 +72,15 @@ const (
 	// CmdObserveTerm: the application saw Term without a message of its leader (a commit certificate): raise to it
 	// and close the vote (PROTOCOL R11).
 	CmdObserveTerm
+	// CmdDistrust: Peer, in its present start, has less than its incarnation once acknowledged; Reason says what.
+	CmdDistrust
 )
 
 // Command is one wish of the application.
 type Command struct {
 	Kind    CommandKind
 	Term    Term
+	Peer    NodeID
 	StayOut int
 	Reason  string
 }

@@ -74,6 +74,7 @@ func (c *Core) stepJoin(now Instant, m Message) error {
 		return dropped("join of %s without an incarnation or address", m.From)
 	}
 	if last := c.seen[m.From]; last.inc == m.Inc && (m.Boot < last.boot || m.Boot == last.boot && m.Session != last.session) {
+		c.tellStale(m.Header, "start %d of its folder, which counts %d", last.boot, m.Boot)
 		return dropped("join of %s, boot %d after %d", m.From, m.Boot, last.boot)
 	}
 	c.mem.guests = put(c.mem.guests, m.From, guest{m.Inc, m.Addr})

@@ -9,7 +9,7 @@ func (c *Core) Quiet(now Instant) time.Duration {
 	least := c.tm.Heartbeat / 4
 	var left time.Duration
 	switch {
-	case c.hs.Cfg.Key.Ver == 0:
+	case c.hs.Cfg.Key.Ver == 0 || c.ask.on:
 		return least
 	case c.role == RoleLeader && !c.taking && c.transfer == nil && !c.more:
 		lease := c.lease()

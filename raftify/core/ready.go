@@ -21,6 +21,7 @@ type pendingHS struct {
 	installed bool      // the write holds a configuration that this leader installed
 	takeover  Term      // the write holds cfg.cterm of this node's takeover of that term; 0: of none
 	ownVote   Term      // the write holds this node's vote for itself in that term; 0: of none
+	stale     string    // the write says that the folder is out of use, and this is why; "": it does not
 	boot      ClusterID // the write holds this node's promise of its own proposal; zero: of none
 }
 
@@ -36,6 +37,9 @@ func (c *Core) header(to NodeID) Header {
 func (c *Core) Header(to NodeID) Header { return c.header(to) }
 
 func (c *Core) send(to NodeID, m Message) {
+	if c.hs.Stale {
+		return
+	}
 	m.Header = c.header(to)
 	c.out = append(c.out, m)
 }
@@ -70,6 +74,9 @@ func (c *Core) sendDurable(to NodeID, m Message, report bool) {
 // sendAfter is sendDurable for a message that asserts no more than hard-state write seq holds. A message that waits
 // for the same write already is replaced: while a disk hangs, the queue does not grow with the heartbeats.
 func (c *Core) sendAfter(seq uint64, to NodeID, m Message, report bool) {
+	if c.hs.Stale {
+		return
+	}
 	m.Header = c.header(to)
 	h := held{seq: seq, term: c.hs.Term, msg: m, report: report}
 	if report && c.broken(FaultEarlyReport) {
@@ -123,6 +130,9 @@ func (c *Core) Durable(now Instant, seq uint64) {
 		}
 		if p.installed && c.role == RoleLeader && !c.taking && p.cfg.Key == c.hs.Cfg.Key {
 			c.broadcastHB(now)
+		}
+		if p.stale != "" {
+			c.event(Event{Kind: EventStale, Detail: p.stale})
 		}
 		if p.boot != (ClusterID{}) {
 			c.boot.ownPromiseDurable(c, now, p.boot)
@@ -204,5 +214,6 @@ func (c *Core) Clone(h Hook) *Core {
 	}
 	d.boot = c.boot.clone()
 	d.mem = c.mem.clone()
+	d.ask = c.ask.clone()
 	return &d
 }

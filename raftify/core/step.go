@@ -14,6 +14,9 @@ func (c *Core) Step(now Instant, m Message) error {
 }
 
 func (c *Core) step(now Instant, m Message) error {
+	if c.hs.Stale {
+		return dropped("this folder is out of use")
+	}
 	if m.Type == 0 || m.Type >= msgEnd {
 		return dropped("unknown type %d", m.Type)
 	}
@@ -34,7 +37,7 @@ func (c *Core) step(now Instant, m Message) error {
 		return c.died(now, *m.Dead, true)
 	default:
 	}
-	if err := c.judge(now, m.Header, m.Cfg, m.Type != MsgTerm); err != nil {
+	if err := c.judge(now, m.Header, m.Cfg, m.Type != MsgTerm && m.Type != MsgStale); err != nil {
 		return err
 	}
 	if m.Dead != nil {
@@ -46,10 +49,12 @@ func (c *Core) step(now Instant, m Message) error {
 	case MsgVote:
 		return c.stepVote(now, m)
 	case MsgPing:
-		c.sendDurable(m.From, Message{Type: MsgPong}, false)
-		return nil
+		return c.stepPing(m)
 	case MsgPong:
+		c.stepPong(now, m)
 		return nil
+	case MsgStale:
+		return c.stepStale(now, m)
 	default:
 	}
 	if m.Term > c.hs.Term {
@@ -136,21 +141,39 @@ func (c *Core) judge(now Instant, h Header, cfg *Config, answer bool) error {
 		return dropped("%s (incarnation %v) is no member", h.From, h.Inc)
 	}
 	if c.buried(now, h) {
+		if boot, _ := c.Known(h.From); boot > h.Boot {
+			c.tellStale(h, "start %d of its folder, which counts %d", boot, h.Boot)
+		}
 		return dropped("boot %d of %s has ended", h.Boot, h.From)
 	}
 	last := c.seen[h.From]
 	if last.inc != h.Inc {
 		last = seen{inc: h.Inc}
 	}
+	if c.broken(FaultAnyStart) {
+		last = seen{inc: h.Inc}
+	}
+	if h.Boot > last.boot && h.Term < last.term {
+		c.startedBelow(h, h.Term, last.term)
+		return dropped("term %d of %s after %d", h.Term, h.From, last.term)
+	}
 	if h.Boot < last.boot || h.Boot == last.boot && h.Session != last.session {
 		if h.Boot != last.oldBoot || h.Session != last.oldSession {
 			c.event(Event{Kind: EventAlarm, Peer: h.From, Seq: h.Boot, Detail: fmt.Sprintf("%s sent boot %d after boot %d, "+
 				"or two processes share its folder: cloned or restored data folder?", h.From, h.Boot, last.boot)})
 		}
+		if h.Boot == last.boot {
+			c.tellStale(h, "another start %d of its folder", h.Boot)
+		} else {
+			c.tellStale(h, "start %d of its folder, which counts %d", last.boot, h.Boot)
+		}
 		return dropped("boot %d of %s after %d", h.Boot, h.From, last.boot)
 	}
 	if h.Boot > last.boot {
-		c.seen[h.From] = seen{h.Inc, h.Boot, h.Session, last.boot, last.session}
+		c.seen[h.From] = seen{h.Inc, h.Boot, h.Session, h.Term, last.term, last.boot, last.session}
+	} else if h.Term > last.term {
+		last.term = h.Term
+		c.seen[h.From] = last
 	}
 	if c.opt.Membership != nil {
 		c.mem.heard[h.From] = heardFrom{h.Inc, now}
@@ -208,7 +231,7 @@ func (c *Core) Admit(now Instant, h Header, fromLeader bool) bool {
 }
 
 func (c *Core) admit(now Instant, h Header, fromLeader bool) bool {
-	if h.To != c.hs.ID || h.From == c.hs.ID || h.From == "" || c.hs.Cfg.Key.Ver == 0 {
+	if h.To != c.hs.ID || h.From == c.hs.ID || h.From == "" || c.hs.Cfg.Key.Ver == 0 || c.hs.Stale {
 		return false
 	}
 	if c.judge(now, h, nil, true) != nil {
@@ -268,6 +291,9 @@ func (c *Core) stepHB(now Instant, m Message) error {
 	}
 	// The answer asserts term, vote and the configuration that is durable now. It does not wait for one that was adopted
 	// a moment ago: every takeover makes a new one, and a leader whose followers have slow disks would lose its quorum.
+	if c.ask.on && !c.ask.said[m.From] {
+		return nil // the next one is answered
+	}
 	ack := Message{Type: MsgHBAck, Seq: m.Seq, CfgKey: c.dcfg.Key, Unfit: c.fitness != Fit}
 	ack.Reachable, ack.OK = c.reachable(now)
 	c.sendAfter(c.needVote(), m.From, ack, false)

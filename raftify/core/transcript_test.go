@@ -25,6 +25,7 @@ var update = flag.Bool("update", false, "rewrite the transcripts in testdata")
 //	members 3 of 4 1s    four nodes, three of which are voters; the membership changes by itself, and who is silent for 1s may go
 //	member promote 4     has the leader change the membership: promote, demote, remove, leave, invite
 //	wipe 3, move 3 addr  takes effect with the next restart: an empty folder, another address
+//	backup 3, restore 3  the folder as it is now; from the next restart on it is that of the backup again
 //	rand 2 100ms         what node 2 draws from now on
 //	tick 40ms [1 2]      time passes, in steps of 10ms, and nodes tick; nothing is delivered
 //	deliver [Vote 1->2]  everything on its way arrives, and what follows from it; or only messages of such types or
@@ -78,6 +79,7 @@ type tnode struct {
 	id      core.NodeID
 	c       *core.Core
 	hs      core.HardState // on disk
+	backup  core.HardState
 	writes  []twrite
 	nosync  bool
 	paused  bool
@@ -151,6 +153,12 @@ func (w *world) command(args []string) {
 		n := w.node(args, arg(1))
 		n.boot += 10
 		n.hs = core.HardState{ID: n.id, Inc: core.Inc{byte(n.boot), n.hs.Inc[0]}, Vote: core.Vote{Kind: core.VoteNone}}
+	case "backup":
+		n := w.node(args, arg(1))
+		n.backup = n.hs
+	case "restore":
+		n := w.node(args, arg(1))
+		n.hs = n.backup
 	case "move":
 		w.node(args, arg(1)).opt.Addr = arg(2)
 	case "rand":
@@ -263,6 +271,11 @@ func (w *world) boot(n *tnode) {
 	n.hs.Boot++
 	n.opt.State, n.opt.Session, n.opt.Now = n.hs, uint64(1000*n.boot), n.clock(w.now)
 	c, err := core.New(n.opt)
+	if errors.Is(err, core.ErrStaleFolder) {
+		w.say("%s: %v", n.id, err)
+		n.c = nil
+		return
+	}
 	if err != nil {
 		w.t.Fatal(err)
 	}

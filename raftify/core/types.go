@@ -185,6 +185,7 @@ type HardState struct {
 	Vote      Vote
 	Cfg       Config
 	Promise   ClusterID // hash of the version-1 configuration promised during bootstrap (PROTOCOL R26)
+	Stale     bool      // a peer remembers more than is in this folder: it is never used again (see ErrStaleFolder)
 }
 
 // MessageType says what a Message is. Zero is invalid.
@@ -209,6 +210,7 @@ const (
 	MsgPing        // are you there? between members that have no other reason to talk (PROTOCOL R16)
 	MsgPong
 	MsgDeath // a start of the sender has ended: from whoever saw it, so nothing but Dead counts (PROTOCOL R23)
+	MsgStale // "I know more of your incarnation than is in your folder": the answer to what R3 does not let count
 	msgEnd
 )
 
@@ -216,7 +218,7 @@ var msgNames = [...]string{
 	MsgPreVote: "PreVote", MsgPreVoteResp: "PreVoteResp", MsgVote: "Vote", MsgVoteResp: "VoteResp",
 	MsgHB: "HB", MsgHBAck: "HBAck", MsgTimeoutNow: "TimeoutNow", MsgTerm: "Term", MsgBootProbe: "BootProbe",
 	MsgBootInfo: "BootInfo", MsgBootPropose: "BootPropose", MsgBootPromise: "BootPromise",
-	MsgJoin: "Join", MsgJoinResp: "JoinResp", MsgPing: "Ping", MsgPong: "Pong", MsgDeath: "Death",
+	MsgJoin: "Join", MsgJoinResp: "JoinResp", MsgPing: "Ping", MsgPong: "Pong", MsgDeath: "Death", MsgStale: "Stale",
 }
 
 // String returns the message's name.
@@ -245,7 +247,8 @@ type Header struct {
 //	TimeoutNow   -      Term  -            BootInfo  Addr
 //	BootPropose  Cfg                       BootPromise Promise
 //	Join         Addr, Seq (token)         JoinResp  Cfg, Seq (token)
-//	Death        Dead
+//	Ping, Pong   Seq (the session of one that has started and asks; 0: none); Ping: NextTerm (of its folder)
+//	Death        Dead                      Stale     Cfg, Attachment (which start of the receiver, and why)
 type Message struct {
 	Type MessageType
 	Header
@@ -309,6 +312,7 @@ type Status struct {
 	Backoff      int // failures since the last commit; limits double with each (PROTOCOL R6)
 	Lease        Lease
 	Fitness      Fitness // this node's own
+	Asking       bool    // has started, and asks whether others remember more of it: it votes and acknowledges nothing yet
 }
 
 // Lease is the leader's right to believe that nobody else leads. It is a value: reading it never blocks, and every

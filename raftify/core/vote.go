@@ -78,8 +78,9 @@ func (c *Core) stepPreVote(now Instant, m Message) error {
 	default:
 		grant = true
 		c.standBack(now, m.From)
-		if c.free && c.role == RoleFollower {
-			c.timer = timer{now, c.tm.Heartbeat + c.slot()*time.Duration(c.rank(""))} // it does what is to be done
+		// It does what is to be done. That is waited for once: who cannot win asks again and again.
+		if wait := c.tm.Heartbeat + c.slot()*time.Duration(c.rank("")); c.free && c.role == RoleFollower && c.timer.after != wait {
+			c.timer = timer{now, wait}
 		}
 	}
 	c.sendDurable(m.From, Message{Type: MsgPreVoteResp, NextTerm: m.NextTerm, Seq: m.Seq, OK: grant}, false)
@@ -151,6 +152,11 @@ func (c *Core) requestVotes() {
 func (c *Core) stepVote(now Instant, m Message) error {
 	if m.Cfg == nil {
 		return dropped("vote request without a configuration")
+	}
+	if c.ask.on {
+		c.refused(m.From, "vote for term %d before all were asked what they remember of this node", m.Term)
+		c.sendDurable(m.From, Message{Type: MsgVoteResp}, false)
+		return nil
 	}
 	handover := m.TransferOf > 0 && m.TransferOf == c.hs.Term && m.Term == c.hs.Term+1
 	if m.Term > c.hs.Term && c.sticky(now) && (m.From != c.leader || c.leader == "") && !handover {

@@ -52,6 +52,7 @@ type Checker struct {
 	written    map[core.Inc]core.HardState
 	rounds     []round
 	acked      map[incTerm]core.CfgKey // newest configuration that each acknowledged in each term
+	restored   map[core.Inc]bool       // its disk is an old one: it may not use what is on it
 	installing map[core.Inc]bool       // said that it installs a configuration, and has not handed it to its disk yet
 }
 
@@ -60,7 +61,7 @@ func NewChecker() *Checker {
 	return &Checker{
 		leaders: map[core.Term]*leadership{}, votes: map[incTerm]core.NodeID{}, told: map[core.Inc]core.Term{},
 		keys: map[core.Inc]core.CfgKey{}, members: map[core.CfgKey]configIdentity{}, written: map[core.Inc]core.HardState{},
-		acked: map[incTerm]core.CfgKey{}, installing: map[core.Inc]bool{},
+		acked: map[incTerm]core.CfgKey{}, installing: map[core.Inc]bool{}, restored: map[core.Inc]bool{},
 	}
 }
 
@@ -80,8 +81,15 @@ func (k *Checker) Fail(at time.Duration, invariant, format string, args ...any) 
 	k.violations = append(k.violations, &Violation{invariant, at, fmt.Sprintf(format, args...)})
 }
 
+// Restored is called when the disk of an incarnation was replaced by what it once was. From then on it may not vote,
+// campaign or lead (R3).
+func (k *Checker) Restored(inc core.Inc) { k.restored[inc] = true }
+
 // Started is called with what a node finds on its disk (I2).
 func (k *Checker) Started(at time.Duration, hs core.HardState) {
+	if k.restored[hs.Inc] {
+		return
+	}
 	if told := k.told[hs.Inc]; hs.Term < told {
 		k.Fail(at, "I2", "%s restarts in term %d, but spoke in term %d", hs.ID, hs.Term, told)
 	}
@@ -99,6 +107,9 @@ func (k *Checker) Started(at time.Duration, hs core.HardState) {
 
 // Wrote is called with each hard state that a node hands to its disk (I2, I11).
 func (k *Checker) Wrote(at time.Duration, hs core.HardState) {
+	if k.restored[hs.Inc] {
+		return
+	}
 	was, ok := k.written[hs.Inc]
 	k.written[hs.Inc] = hs
 	k.config(at, hs.Cfg)
@@ -169,6 +180,12 @@ func (k *Checker) installed(at time.Duration, old core.Config, hs core.HardState
 
 // Sent is called with each message when it leaves its node (I2, I11).
 func (k *Checker) Sent(at time.Duration, m core.Message) {
+	if k.restored[m.Inc] {
+		if m.Type == core.MsgVote || m.Type == core.MsgVoteResp && m.OK || m.Type == core.MsgHB {
+			k.Fail(at, "R3", "%s, whose folder is an old one, sends %v in term %d", m.From, m.Type, m.Term)
+		}
+		return
+	}
 	if told := k.told[m.Inc]; m.Term < told {
 		k.Fail(at, "I2", "%s sends %v of term %d after term %d", m.From, m.Type, m.Term, told)
 	}

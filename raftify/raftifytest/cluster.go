@@ -59,9 +59,11 @@ type Node struct {
 	lease   core.Lease     // as published
 	tick    time.Duration
 	session uint64
-	will    *core.Death // what its supervisor has of the process that it started; nil: nothing
-	addr    string      // "": addr(ID)
-	gone    bool        // its folder was replaced after it had a configuration: it never comes back in an election-only run
+	backup  *core.HardState // an old copy of durable; nil: there is none
+	old     bool            // durable is such a copy
+	will    *core.Death     // what its supervisor has of the process that it started; nil: nothing
+	addr    string          // "": addr(ID)
+	gone    bool            // its folder was replaced after it had a configuration: it never comes back in an election-only run
 }
 
 // Core returns the running core, nil while the node is down.
@@ -101,6 +103,7 @@ type Cluster struct {
 	elected int          // elections so far
 	notices []core.Death // all that supervisors ever said
 	handed  map[core.Term]bool
+	calm    time.Duration // no new fault comes before
 }
 
 // NewCluster returns a cluster at true time 0 with all nodes started.
@@ -223,10 +226,11 @@ func (c *Cluster) trace(format string, args ...any) {
 	}
 }
 
-// Start starts a node that is down: its boot counter is raised and durable before anything else.
+// Start starts a node that is down: its boot counter is raised and durable before anything else. With a folder that it has
+// given up it does not start.
 func (c *Cluster) Start(id core.NodeID) {
 	n := c.Node(id)
-	if n.core != nil {
+	if n.core != nil || n.durable.Stale {
 		return
 	}
 	n.durable.Boot++
@@ -380,6 +384,10 @@ func (c *Cluster) Do(id core.NodeID, fn func(k *core.Core, now core.Instant)) {
 			c.trace("%s %v term %d %v %s %s", id, e.Kind, e.Term, e.Role, e.Peer, e.Detail)
 			c.Checker.Happened(c.now, id, n.durable.Inc, n.durable.Boot, e)
 			c.count(n, e)
+			if e.Kind == core.EventStale {
+				c.gaveUp(n)
+				return
+			}
 		}
 		if r.HardState != nil {
 			c.trace("%s writes %d: term %d, vote %v, configuration %v", id, r.Seq, r.HardState.Term, r.HardState.Vote, r.HardState.Cfg.Key)

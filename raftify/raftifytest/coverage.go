@@ -17,6 +17,7 @@ func Branches() []string {
 		"crash of a lease holder", "pause of a lease holder", "suspected",
 		"killed", "killed a leader", "death noted", "notice replayed", "false notice", "requests carry a notice", "no leases",
 		"disk lost", "joined", "change: add", "change: promote", "change: demote", "change: remove", "join refused",
+		"restored folder", "restored folder known by its term", "restored folder found",
 	}
 }
 

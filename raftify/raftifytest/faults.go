@@ -14,6 +14,7 @@ type Faults struct {
 	Partition, OneWay, Isolate, Chain, Mend          float64
 	Transfer, Suspect, Read, Notice                  float64
 	Wipe, Change                                     float64 // with Config.Membership only
+	Restore                                          float64 // with Config.Membership only
 }
 
 // DrawFaults draws rates: many are zero in any one run, so that each fault is also seen without the others.
@@ -70,7 +71,9 @@ func (c *Cluster) Inject(f Faults, until time.Duration) {
 		var next func()
 		next = func() {
 			if c.now < until {
-				do()
+				if c.now >= c.calm {
+					do()
+				}
 				c.After(r.Every(rate), next)
 			}
 		}
@@ -151,6 +154,13 @@ func (c *Cluster) Inject(f Faults, until time.Duration) {
 			c.LoseDisk(n.ID)
 			c.Count["disk lost"]++
 			c.After(r.Between(time.Millisecond, time.Second), func() { c.Start(n.ID) })
+		}
+	})
+	every(f.Restore, func() {
+		if n := anyone(); n.backup == nil || r.Chance(0.3) {
+			c.Backup(n.ID)
+		} else if c.now+3*c.timing.MinElection < until && c.mayRestore(n) {
+			c.restore(n)
 		}
 	})
 	every(f.Change, func() {

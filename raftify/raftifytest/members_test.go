@@ -416,6 +416,9 @@ func schedule9(_ *testing.T, off func(*core.Core)) error {
 	return seeds(20, func(seed uint64) error {
 		r := newRun(off, raftifytest.Config{Seed: seed, State: inTerm4(3), Membership: automatic(3)})
 		r.arm()
+		if err := r.Run(beat); err != nil { // each has asked what the others remember of it
+			return err
+		}
 		r.cutBoth([2]core.NodeID{"1", "2"})
 		for _, to := range []core.NodeID{"1", "2"} {
 			r.step("3", to, core.Message{Type: core.MsgHB, Seq: 1})

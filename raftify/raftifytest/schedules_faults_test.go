@@ -61,6 +61,12 @@ func TestSchedule32EverybodyWasReplaced_Negative(t *testing.T) {
 	mustBreak(t, schedule32, []string{"I14"}, core.FaultJudgeFirst)
 }
 
+func TestSchedule35RestoredFolder_Negative(t *testing.T) {
+	mustBreak(t, schedule35, []string{"R3", "I1", "I2"}, core.FaultAnyStart)
+	mustBreak(t, schedule35, []string{"R3"}, core.FaultNoStaleAnswer)
+	mustBreak(t, restoredVote, []string{"R3"}, core.FaultNoAsking)
+}
+
 func TestUnsafeChange_Negative(t *testing.T) {
 	mustBreak(t, unsafeChange, []string{"I14"}, core.FaultUnsafeChange)
 }

@@ -30,6 +30,9 @@ func RunSeed(seed uint64, trace io.Writer, onCore func(*core.Core)) (*Cluster, e
 	}
 	cfg.Hook = func(core.NodeID) core.Hook { return NewApp(func() bool { return r.Chance(0.8) }) }
 	faults := DrawFaults(r)
+	if own := NewRand(seed ^ 0x01df01de4); own.Chance(0.5) { // of its own, so that the other draws stay what they were
+		faults.Restore = 0.5 + 4*own.Float64()
+	}
 	c := NewCluster(cfg)
 	if cfg.Timing.NoLease {
 		c.Count["no leases"]++
