@@ -8,6 +8,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
@@ -42,10 +43,30 @@ func progress(t *testing.T, s *Store) int {
 // crashKind is what a crash leaves of what was not synced.
 type crashKind struct {
 	name string
-	// percent of the unsynced sectors and folder entries survive, in every file alike.
-	percent int
-	// markOnly and logOnly: all of the mark file's survive and nothing of any other's, or the other way round.
-	markOnly, logOnly bool
+	// mark is how many percent of the mark file's unsynced sectors survive, of 512 bytes; other, of all other files' pages and
+	// folder entries.
+	mark, other int
+	// lag is the time in which the log follows the mark: an hour is never.
+	lag time.Duration
+	// ring is the length of a mirror of the mark file, 0 for the tests' own. A small one takes few groups and no large ones.
+	ring int
+}
+
+const smallRing = ringShare * pageBytes
+
+var crashKinds = []crashKind{
+	{name: "nothing", lag: time.Hour},
+	{name: "half", mark: 50, other: 50, lag: time.Hour},
+	{name: "all", mark: 100, other: 100, lag: time.Hour},
+	{name: "mark", mark: 100, lag: time.Hour},
+	{name: "log", other: 100, lag: time.Hour},
+	{name: "torn mark", mark: 50, lag: time.Hour},
+	{name: "log, torn mark", mark: 50, other: 100, lag: time.Hour},
+	{name: "nothing, log synced", lag: time.Microsecond},
+	{name: "half, log synced", mark: 50, other: 50, lag: time.Microsecond},
+	{name: "nothing, small ring", lag: time.Hour, ring: smallRing},
+	{name: "torn mark, small ring", mark: 50, lag: time.Hour, ring: smallRing},
+	{name: "half, small ring", mark: 50, other: 50, lag: time.Hour, ring: smallRing},
 }
 
 // The disk is cloned right before its k-th operation, with nothing, some or all of what is not synced, or with that of
@@ -57,9 +78,7 @@ func TestCrash(t *testing.T) {
 	if testing.Short() || raceEnabled {
 		step = 7
 	}
-	for _, kind := range []crashKind{
-		{name: "nothing"}, {name: "half", percent: 50}, {name: "all", percent: 100}, {name: "mark", markOnly: true}, {name: "log", logOnly: true},
-	} {
+	for _, kind := range crashKinds {
 		t.Run("unsynced="+kind.name, func(t *testing.T) {
 			seen := map[int]bool{}
 			for k := int64(1); ; k += step {
@@ -79,27 +98,35 @@ func TestCrash(t *testing.T) {
 // crash returns what a crash at this moment leaves.
 func (c crashKind) crash(t *testing.T, mem *vfs.MemFS, seed int64) *vfs.MemFS {
 	t.Helper()
-	if !c.markOnly && !c.logOnly {
-		return mem.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: c.percent, RNG: rand.New(rand.NewPCG(uint64(seed), uint64(c.percent)))})
-	}
 	all := vfs.CrashCloneCfg{UnsyncedDataPercent: 100, RNG: rand.New(rand.NewPCG(1, 1))}
-	for { // Pebble works on meanwhile: the two must show one moment
+	rng := rand.New(rand.NewPCG(uint64(seed), uint64(c.other)))
+	for { // Pebble works on meanwhile: the clones must show one moment
 		synced, written := mem.CrashClone(vfs.CrashCloneCfg{}), mem.CrashClone(all)
-		if _, err := written.Stat(written.PathJoin(testDir, markName)); err != nil {
-			return synced
-		}
+		left := mem.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: c.other, RNG: rng})
 		if !sameFiles(t, synced, mem.CrashClone(vfs.CrashCloneCfg{})) || !sameFiles(t, written, mem.CrashClone(all)) {
 			continue
 		}
-		if c.markOnly {
-			writeFile(t, synced, markName, readFile(t, written, markName))
-			return synced
+		for _, disk := range []*vfs.MemFS{synced, written, left} {
+			if _, err := disk.Stat(disk.PathJoin(testDir, markName)); err != nil {
+				return left // it is being made
+			}
 		}
-		if _, err := synced.Stat(synced.PathJoin(testDir, markName)); err == nil {
-			writeFile(t, written, markName, readFile(t, synced, markName))
-		}
-		return written
+		writeFile(t, left, markName, torn(readFile(t, synced, markName), readFile(t, written, markName), c.mark, rng))
+		return left
 	}
+}
+
+// torn is a file of which so many percent of the sectors reached the disk.
+func torn(before, after []byte, percent int, rng *rand.Rand) []byte {
+	const sector = 512
+	out := slices.Clone(after)
+	for at := 0; at < len(out); at += sector {
+		if rng.IntN(100) >= percent {
+			clear(out[at:min(at+sector, len(out))])
+			copy(out[at:min(at+sector, len(out))], before[min(at, len(before)):])
+		}
+	}
+	return out
 }
 
 func sameFiles(t *testing.T, a, b *vfs.MemFS) bool {
@@ -134,7 +161,12 @@ func crashAt(t *testing.T, k int64, kind crashKind) (*vfs.MemFS, int) {
 		}
 		return nil
 	}))
-	s, err := Open(testOptions(fs))
+	o := testOptions(fs)
+	o.logLag = kind.lag
+	if kind.ring != 0 {
+		o.ringBytes = kind.ring
+	}
+	s, err := Open(o)
 	if err != nil {
 		t.Fatal(err)
 	}

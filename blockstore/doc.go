@@ -6,18 +6,18 @@
 //
 //   - A [Batch] is durable completely or not at all, and batches become durable in the order in which they were
 //     enqueued: after a crash the store holds a prefix of the queue that contains everything acknowledged.
-//   - An answer (done(nil)) to a batch without NoSync follows the fsync that covers it.
+//   - An answer (done(nil)) to a batch without NoSync follows the one fdatasync that covers it, which is the mark's.
 //   - After the first failed write or fsync nothing is acknowledged any more and nothing reaches the disk (R24).
 //   - Nothing is ever truncated or repaired in silence. What contradicts itself is a [*CorruptionError].
 //
 // # One queue, one fsync for all that waits
 //
-//	Enqueue ──> queue ──> writer: all that is queued, up to 8 MiB,  ──> one Pebble batch ──> Pebble's log: write, fsync
-//	(any goroutine)       checked against the state so far                                        │
+//	Enqueue ──> queue ──> writer: all that is queued, up to 8 MiB,  ──> one Pebble batch ──> Pebble's log, not synced
+//	(any goroutine)       checked against the state so far                              └──> the mark: write, fdatasync
 //	                      publish state, done callbacks in order  <───────────────────────────────┘
 //
 // While one group waits for its fsync the next gathers in the queue. A group in which every batch says NoSync is written
-// without an fsync; a later group's fsync covers it, since both stand in the same log. Commits and signatures do not even
+// without an fsync; a later group's covers it, since its record has a copy of both. Commits and signatures do not even
 // make a group of their own: they wait for the next batch, 20 ms at most, since a write of their own would cost as much as
 // the block's.
 //
@@ -32,7 +32,7 @@
 //	p position   -> hash || u64 lane || u64 node || u8 split, of a part of a transfer
 //	o u64 seq || u32 chunk -> ids of the nodes that checkpoint seq no longer has, ascending, as differences, uvarints
 //	x height     -> hashes of a pruned block's transactions       mbase      -> first height with blocks || with receipts
-//	mformat      -> u64 3                                         melection  -> opaque
+//	mformat      -> u64 4                                         melection  -> opaque
 //	mcommit      -> height || hash || cterm || from               mnacked    -> u64 term
 //	msigner      -> height || hash                                mcheckpoint-> height || u64 seq || block hash ||
 //	                                                                            state root || u64 root node || u64 next node
@@ -49,35 +49,65 @@
 //
 // The mark (synced, height, tip) is what a vote reports. If the only record of it stood in the log beside the blocks, one
 // damage could take both: Pebble takes a damaged last record of its log for one that a crash cut off, and ends the log
-// before it; an acknowledged block would be gone and nobody would know. So the mark has a file of its own, "mark", of two
-// slots that are written in turn, 1 MiB apart:
+// before it; an acknowledged block would be gone and nobody would know. So the mark has a file of its own, "mark", and what
+// is acknowledged stands in two places from the first moment on. The file is a ring of records, written twice:
 //
-//	          fsync                  fsync
-//	group ──> Pebble's log    group ──> the slot whose turn it is        at the same time; done(nil) after both
+//	mirror 0: | record | record | record | free ...     4 MiB, records begin at pages of 4 KiB
+//	mirror 1: | record | record | record | free ...     the same again, right behind it
 //
-// A slot holds the folder's id, the number of the newest group, the mark, the election's hard state, the last refusal,
-// and a copy of all groups since the last fsync (markslot.go has the layout). The copy is why the two may be synced at the
-// same time: whichever the other one loses, to a power cut between them or to rot later, is put back from it at the next
-// start. Without it a power cut of the whole cluster could leave marks everywhere that vouch for a block which no log has.
-// A group that no slot takes, with about 1 MiB, is synced in the log first and marked after that, without a copy.
+// A record (markrecord.go has the layout) has the folder's id, the number of the newest group, the mark, the election's
+// hard state, the last refusal, and a copy of every group that no record before it has; each group, and what stands in
+// front of them, with a checksum of its own. It is written to both mirrors and synced with ONE fdatasync; then comes
+// done(nil). Pebble has the same groups in its log by then, but not synced: that follows behind (logsync.go), after 200 ms
+// at the latest, sooner when half of the ring is full, and at Close. Only what the log has for good is overwritten, and
+// never the newest record. If a sync of the log takes longer than a second, answers wait for it as well: a log that hangs
+// must not look like a disk that is well (R19). A group that no record takes, with about 1 MiB, is synced in the log first
+// and marked after that, without a copy.
 //
-// Measured on one disk as the median of 300 writes of 2 KiB: the log alone 1, both at the same time 1.27, one after the
-// other 1.61 to 1.65; of 1 MiB: 1, 1.25, 1.58.
+// Why this cannot be told apart wrongly: a record that was acknowledged is whole in both mirrors, 4 MiB apart, so no single
+// damage shorter than that makes it unreadable. What is whole in neither was therefore never acknowledged, and is passed
+// over; so a power cut in mid-write, of all nodes at once, leaves no mark that vouches for a block that nobody has.
 //
-// The alternative, segments of our own instead of Pebble's log, would do without the second file only if each record
-// were written twice there as well: a single log cannot tell the rot of its last record from a torn write.
+// Measured on one disk, each the median of 200: of 4 KiB, log and a second file synced at the same time 1, the two mirrors
+// with the log not synced 0.32 to 0.54; of 32 KiB 0.29 to 0.52; of 128 KiB 0.54 to 0.61; of 512 KiB 0.92 to 1.08. The store
+// with one batch at a time: 1 to 0.68 to 0.72; with eight 0.52 to 0.74.
+//
+// The alternatives: one header in front of the copies and one behind them tells the rot of a copy from a torn write only
+// by guessing, and either forgets what was acknowledged or vouches for what never was. A copy of all groups since the
+// log's last sync in each of two slots writes the same bytes again and again. Without Pebble's log at all, rot would
+// find one place less.
 //
 // # What a start finds
 //
-//	the last group is in the log, not in the mark       a crash between the two: the mark is written anew
-//	it is in the mark, not in the log                   it is put back
-//	  and the mark has no copy of it                    promises stand, the mark is asserted, [Store.Lost] says what to fetch
-//	a slot cannot be read                               the other one counts, it is written anew, the log says so
+// Cuts are a crash of the machine; a crash of the process leaves what was written, synced or not. "Whole" is: in at least
+// one mirror, or in the two together.
+//
+//	newest record torn in both mirrors                  never acknowledged: the one before it counts
+//	newest record torn, or rotten, in one mirror        the other one counts, and says it to a person
+//	it is whole and the log ends before it, by a cut    what is missing is put back, in order, from all records since the
+//	of what was not synced, or by rot                   folder was opened last, and flushed out of the log
+//	  a copy of what is missing is in no record         promises stand, the mark is asserted, [Store.Lost] says what to fetch:
+//	                                                    a group that no record takes, or a second damage
+//	  and it had been synced in the log before          [*CorruptionError]: more than the last writes is missing
+//	the log goes on behind the newest record            a crash between the two, or writes without an fsync: marked anew
+//	the log goes on too far behind it                   [*CorruptionError]: the mark is of an older time
+//	the log ends where it was synced, rot further up    Pebble tells it from a torn end, and refuses
+//	ring overwritten while the log has not caught up    never: a record keeps its place until the log is synced beyond it
+//	crash while records are put back                    the mark is as before, so it is done again; it is renewed at the end
+//	an fsync, or a write, of either file fails          all stops, nothing later is acknowledged; what was, is in the mark
+//	the mark hangs                                      no answer
+//	the log hangs                                       answers stop when the ring is full, or after a second
+//	writes without an fsync                             may be lost, with all that comes after them; the next record that is
+//	                                                    acknowledged has a copy of them
+//	election and refusal                                are in every record, and in the groups; never older than the newest
+//	                                                    record that is whole
 //	a block above the commit cannot be read             the chain ends below it, the mark is asserted, [Store.Lost]
 //	a block at or below the commit cannot be read       whoever reads it gets a [*CorruptionError] with its height
-//	no slot can be read; more is missing than the
-//	last group; mark and chain are of two folders,
-//	or of two times of one                              [*CorruptionError]: the folder is to be emptied
+//	no record can be read; the file is cut short; mark
+//	and chain are of two folders, or of two times       [*CorruptionError]: the folder is to be emptied
+//
+// Every start renews the mark: a record in another place, for what is all durable in the database by then. Records from
+// before it are history and put nothing back.
 //
 // Blocks that are lost are still asserted: the mark stands, here and in what votes report, until the chain is as great
 // again, with those blocks or with a later leader's. What can be read above the gap stays where it is until then.
@@ -136,6 +166,8 @@
 // only then returns (open.go: replayWAL marks each table flushForced, Open waits while flushing). The old log is deleted
 // after that. A test crashes right after Open and demands that nothing disappears. This is what R24 means by rewriting
 // the unproven tail.
+//
+// With what the mark has beyond the log Open does the same: it is put back and flushed, then the mark is renewed.
 //
 // Open then compares log and mark as above, and checks that nothing stands above the tip, that the commit lies in the
 // chain, and that all blocks from the commit to the tip are there, hash to what the indexes say and link. Blocks further

@@ -16,12 +16,15 @@ import (
 
 const testDir = "node1/data"
 
+// testRing is small, so that tests get around it, and quick to copy.
+const testRing = 64 << 10
+
 var testKey = ed25519.NewKeyFromSeed(bytes.Repeat([]byte{3}, ed25519.SeedSize))
 
 func testPub() ed25519.PublicKey { return testKey.Public().(ed25519.PublicKey) }
 
 func testOptions(fs vfs.FS) Options {
-	return Options{Dir: testDir, FS: fs, Logger: zerolog.Nop(), CacheBytes: 4 << 20}
+	return Options{Dir: testDir, FS: fs, Logger: zerolog.Nop(), CacheBytes: 4 << 20, ringBytes: testRing}
 }
 
 // mustOpen opens a store that is closed at the end of the test, unless the test did.
@@ -153,7 +156,7 @@ func fingerprint(tb testing.TB, s *Store) string {
 // batches without sync. Its i-th batch has i as election state, so that a store says how far it got.
 func script() []Batch {
 	main := chain(12)
-	fork := []*block.Block{child(main[6], "fork", 2)}
+	fork := []*block.Block{child(main[6], "fork", 40)} // more than a small ring takes
 	for i := range 4 {
 		fork = append(fork, child(fork[i], "fork", 1))
 	}

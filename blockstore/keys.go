@@ -40,7 +40,7 @@ const (
 )
 
 // formatVersion is the value of metaFormat: the version of the key spaces and records in this file.
-const formatVersion = 3
+const formatVersion = 4
 
 var errRecord = errors.New("malformed record")
 

@@ -15,7 +15,7 @@ func FuzzRecords(f *testing.F) {
 	at := mark{synced: 2, height: 1, tip: b.Hash()}
 	f.Add(position{seq: 3, from: 2, mark: at}.encode())
 	f.Add(position{seq: 3, from: 2, claim: &at}.encode())
-	full := slot{turn: 6, seq: 4, first: 3, mark: at, nacked: 9, election: []byte("hard"), whole: true}
+	full := markRecord{ring: 1 << 16, at: 4096, turn: 6, since: 2, seq: 4, first: 3, mark: at, nacked: 9, election: []byte("hard")}
 	full.changes = []change{{3, []byte("one")}, {4, nil}}
 	f.Add(full.encode(nil))
 	f.Add(commitTo(b, 4, 1).encode())
@@ -35,8 +35,12 @@ func FuzzRecords(f *testing.F) {
 		}
 		p, err := decodePosition(rec)
 		same("position", p.encode(), err)
-		if sl, err := decodeSlot(rec); err == nil {
-			same("slot", append(sl.encode(nil), rec[min(len(rec), len(sl.encode(nil))):]...), nil) // what follows is not its own
+		if m, err := decodeMarkRecord(rec); err == nil && m.complete() {
+			n := recordFixed + len(m.election) + sumBytes // what follows the last group is not its own
+			for _, c := range m.changes {
+				n += changeFixed + len(c.repr)
+			}
+			same("mark", append(m.encode(nil)[:n], rec[n:]...), nil)
 		}
 		c, err := decodeCommit(rec)
 		same("commit", c.encode(), err)
@@ -86,16 +90,28 @@ func TestMarkChecksum(t *testing.T) {
 		_, err := decodePosition(b)
 		return err
 	})
-	s := slot{
-		folder: folderID{1, 2}, turn: 8, seq: 7, first: 6, mark: at, nacked: 2, election: []byte("term and vote"), whole: true,
-		changes: []change{{6, []byte("group six")}, {7, []byte("group seven")}},
+	r := markRecord{
+		folder: folderID{1, 2}, ring: 1 << 20, at: 8192, turn: 8, since: 3, seq: 7, first: 6, mark: at, nacked: 2,
+		election: []byte("term and vote"), groups: 2, changes: []change{{6, []byte("group six")}, {7, []byte("group seven")}},
 	}
-	flip("slot", s.encode(nil), func(b []byte) error {
-		_, err := decodeSlot(b)
+	enc := r.encode(nil)
+	if len(enc) != pageBytes || r.size() != len(enc) {
+		t.Errorf("a record of %d bytes, size says %d", len(enc), r.size())
+	}
+	flip("record", bytes.TrimRight(enc, "\x00"), func(b []byte) error {
+		got, err := decodeMarkRecord(b)
+		if err == nil && !got.complete() {
+			return errMark
+		}
 		return err
 	})
-	got, err := decodeSlot(append(s.encode(nil), 1, 2, 3))
-	if err != nil || !reflect.DeepEqual(*got, s) {
-		t.Errorf("a slot came back as %+v, %v", got, err)
+	got, err := decodeMarkRecord(append(enc, 1, 2, 3))
+	if err != nil || !reflect.DeepEqual(*got, r) {
+		t.Errorf("a record came back as %+v, %v", got, err)
+	}
+	// A group that rots takes no other with it, unless it is its length that does.
+	enc[bytes.Index(enc, []byte("six"))] ^= 1
+	if got, err := decodeMarkRecord(enc); err != nil || len(got.changes) != 1 || got.changes[0].seq != 7 || got.complete() {
+		t.Errorf("a record with one bad group came back as %+v, %v", got, err)
 	}
 }

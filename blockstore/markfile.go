@@ -4,98 +4,58 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
-	"io"
-	"os"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
-	"github.com/rs/zerolog"
 )
 
-// markName is the mark file's name in the data folder.
-const markName = "mark"
+const (
+	// markName is the mark file's name in the data folder.
+	markName = "mark"
+	// ringBytes is the length of one of the mark file's two mirrors.
+	ringBytes = 4 << 20
+	// ringShare is the part of a mirror that one record takes at most: the newest one and the next then always find room.
+	ringShare = 4
+)
 
-// markFile is the second place that says how far the chain reaches: a file of two slots, written in turn, apart from
-// Pebble's. Besides the mark a slot holds a copy of all groups that the log may lose at its end. One goroutine at a time.
+// markFile is what answers wait for: a ring of records, written twice, one mirror's length apart. A record has the mark,
+// the hard state and a copy of the groups that nothing else has yet. It is overwritten when the log has them for good and
+// a newer record is durable. One goroutine at a time.
 type markFile struct {
 	file   vfs.File
 	folder folderID
-	turn   uint64 // of the newest slot
+	ring   int    // bytes of a mirror
+	turn   uint64 // of the newest record
+	since  uint64 // turn of the first record since the folder was opened
+	live   []extent
 	buf    []byte
 
-	// What was written to the log since the last sync.
+	// Groups that are written to the log and in no record.
 	pending      []change
 	pendingBytes int
-	tooMuch      bool // more than a slot takes: pending is incomplete
+	tooMuch      bool // more than a record takes: pending is incomplete
 }
 
-// slots is what the mark file was found to hold.
-type slots struct {
-	exists bool
-	at     [2]*slot // nil where unreadable
-	errs   [2]error
+// extent is where a record stands that must not be overwritten: oldest first, the newest is always one of them.
+type extent struct {
+	seq      uint64
+	at, size int
 }
 
-// readSlots reads the mark file of a folder. What a slot says is not judged; one that cannot be read is noted.
-func readSlots(fs vfs.FS, dir string) (slots, error) {
-	var s slots
-	file, err := fs.Open(fs.PathJoin(dir, markName))
-	if errors.Is(err, os.ErrNotExist) {
-		return s, nil
-	}
-	if err != nil {
-		return s, fmt.Errorf("open mark: %w", err)
-	}
-	s.exists = true
-	for i := range s.at {
-		// A bad sector must not hide the other slot.
-		buf := make([]byte, slotBytes)
-		n, err := file.ReadAt(buf, int64(i)*slotBytes)
-		if err != nil && !errors.Is(err, io.EOF) {
-			s.errs[i] = err
-			continue
-		}
-		s.at[i], s.errs[i] = decodeSlot(buf[:n])
-		if s.at[i] != nil && s.at[i].turn%2 != uint64(i) {
-			s.at[i], s.errs[i] = nil, fmt.Errorf("slot has turn %d: %w", s.at[i].turn, errSlot)
-		}
-	}
-	if err := file.Close(); err != nil {
-		return s, fmt.Errorf("close mark: %w", err)
-	}
-	return s, nil
-}
-
-// newest returns the slot that counts, nil when none can be read.
-func (s *slots) newest() *slot {
-	if s.at[0] == nil || (s.at[1] != nil && s.at[1].turn > s.at[0].turn) {
-		return s.at[1]
-	}
-	return s.at[0]
-}
-
-// complete reports whether both slots can be read.
-func (s *slots) complete() bool { return s.at[0] != nil && s.at[1] != nil }
-
-// used reports whether a slot speaks of anything but a folder that was just made.
-func (s *slots) used() bool {
-	n := s.newest()
-	return n != nil && n.seq > 0
-}
+func (e extent) overlaps(o extent) bool { return e.at < o.at+o.size && o.at < e.at+e.size }
 
 // createMark makes the mark file of a new folder and syncs it with the folder. A file that an interrupted attempt left
 // is replaced.
-func createMark(fs vfs.FS, dir string) (*markFile, error) {
-	m := &markFile{}
+func createMark(fs vfs.FS, dir string, ring int) (*markFile, error) {
+	m := &markFile{ring: ring, turn: 1, since: 1}
 	if _, err := rand.Read(m.folder[:]); err != nil {
 		return nil, fmt.Errorf("draw folder id: %w", err)
 	}
+	first := (&markRecord{folder: m.folder, ring: uint32(ring), turn: 1, since: 1, first: 1}).encode(nil)
+	m.live = []extent{{size: len(first)}}
 	// Written whole, so that later writes only overwrite.
-	all := make([]byte, 2*slotBytes)
-	for turn := range uint64(2) {
-		s := slot{folder: m.folder, turn: turn, first: 1, whole: true}
-		copy(all[turn*slotBytes:], s.encode(nil))
-	}
-	m.turn = 1
+	all := make([]byte, 2*ring)
+	copy(all, first)
+	copy(all[ring:], first)
 	name := fs.PathJoin(dir, markName)
 	file, err := fs.Create(name, vfs.WriteCategoryUnspecified)
 	if err != nil {
@@ -107,6 +67,14 @@ func createMark(fs vfs.FS, dir string) (*markFile, error) {
 	if err := errors.Join(file.Sync(), file.Close(), syncFolder(fs, dir)); err != nil {
 		return nil, fmt.Errorf("sync mark: %w", err)
 	}
+	return m, m.open(fs, dir)
+}
+
+// openMark opens the mark file that was found, to go on after its newest record.
+func openMark(fs vfs.FS, dir string, found *marks) (*markFile, error) {
+	n := found.newest
+	m := &markFile{folder: n.folder, ring: int(n.ring), turn: found.top, since: found.top + 1}
+	m.live = []extent{{seq: n.seq, at: int(n.at), size: n.size()}}
 	return m, m.open(fs, dir)
 }
 
@@ -122,49 +90,73 @@ func (m *markFile) open(fs vfs.FS, dir string) error {
 
 // hold remembers a group that goes to the log now. It keeps repr.
 func (m *markFile) hold(seq uint64, repr []byte, electionBytes int) {
-	if m.tooMuch || slotSize(electionBytes, m.pendingBytes+changeFixed+len(repr)) > slotBytes {
-		m.tooMuch, m.pending = true, nil
+	if m.tooMuch || markRecordSize(electionBytes, m.pendingBytes+changeFixed+len(repr)) > m.ring/ringShare {
+		m.drop()
+		m.tooMuch = true
 		return
 	}
 	m.pending = append(m.pending, change{seq: seq, repr: repr})
 	m.pendingBytes += changeFixed + len(repr)
 }
 
-// prepare makes the bytes of the next slot, which stands for all groups up to st.seq. Those from first on are pending. It
-// reports whether the slot holds them all, so that it need not be written after the log.
-func (m *markFile) prepare(st *state, first uint64) (whole bool) {
-	m.turn++
-	s := slot{
-		folder: m.folder, turn: m.turn, seq: st.seq, first: first, mark: st.asserted(), nacked: st.nacked,
-		election: st.election, whole: !m.tooMuch, changes: m.pending,
-	}
-	invariant(slotSize(len(s.election), 0) <= slotBytes, "hard state of %d bytes does not fit", len(s.election))
-	m.buf = s.encode(m.buf[:0])
-	return s.whole
-}
-
-// flush writes and syncs the slot that was prepared.
-func (m *markFile) flush() error {
-	if _, err := m.file.WriteAt(m.buf, int64(m.turn%2)*slotBytes); err != nil {
-		return fmt.Errorf("write mark: %w", err)
-	}
-	if err := m.file.SyncData(); err != nil {
-		return fmt.Errorf("sync mark: %w", err)
-	}
-	return nil
-}
-
-// synced forgets the pending groups: both log and mark are durable.
-func (m *markFile) synced() {
+// drop forgets the pending groups: they are durable.
+func (m *markFile) drop() {
 	clear(m.pending)
 	m.pending, m.pendingBytes, m.tooMuch = m.pending[:0], 0, false
 }
 
-// noteDamage tells a person which slots cannot be read.
-func (s *slots) noteDamage(log zerolog.Logger) {
-	for i, err := range s.errs {
-		if err != nil {
-			log.Warn().Err(err).Int("slot", i).Msg("store: a slot of the mark cannot be read, the other one counts; it is written anew")
+// place finds room for the next record of that size. The log has all groups up to logged for good. False: there is none
+// until it has more.
+func (m *markFile) place(size int, logged uint64) (at int, ok bool) {
+	for len(m.live) > 1 && m.live[0].seq <= logged {
+		m.live = m.live[1:]
+	}
+	last := m.live[len(m.live)-1]
+	next := extent{at: last.at + last.size, size: size}
+	if next.at+size > m.ring {
+		next.at = 0
+	}
+	for _, e := range m.live {
+		if e.overlaps(next) {
+			return 0, false
 		}
 	}
+	return next.at, true
+}
+
+// crowded reports whether the log should be synced soon, so that place finds room.
+func (m *markFile) crowded() bool {
+	n := 0
+	for _, e := range m.live {
+		n += e.size
+	}
+	return n > m.ring/2
+}
+
+// nextSize is the size of the next record: of all that is pending.
+func (m *markFile) nextSize(electionBytes int) int {
+	return markRecordSize(electionBytes, m.pendingBytes)
+}
+
+// write makes the next record, which stands for all groups up to st.seq, at a place that place gave, writes it to both
+// mirrors and syncs them. The log has all groups before first for good.
+func (m *markFile) write(st *state, first uint64, at int) error {
+	m.turn++
+	r := markRecord{
+		folder: m.folder, ring: uint32(m.ring), at: uint32(at), turn: m.turn, since: m.since, seq: st.seq, first: first,
+		mark: st.asserted(), nacked: st.nacked, election: st.election, changes: m.pending,
+	}
+	m.buf = r.encode(m.buf[:0])
+	invariant(len(m.buf) <= m.ring/ringShare, "a record of %d bytes does not fit", len(m.buf))
+	for mirror := range 2 {
+		if _, err := m.file.WriteAt(m.buf, int64(mirror*m.ring+at)); err != nil {
+			return fmt.Errorf("write mark: %w", err)
+		}
+	}
+	if err := m.file.SyncData(); err != nil {
+		return fmt.Errorf("sync mark: %w", err)
+	}
+	m.live = append(m.live, extent{seq: st.seq, at: at, size: len(m.buf)})
+	m.drop()
+	return nil
 }

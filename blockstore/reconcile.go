@@ -12,23 +12,23 @@ import (
 
 // finding is what the log and the mark file say of one another.
 type finding struct {
-	slot    *slot
-	replay  []change // groups that the log lost and the slot has
-	missing bool     // the log lost a group that the slot has not
-	rewrite bool     // the mark file is to be written anew
+	mark    *markRecord
+	replay  []change // groups that the log lost and the mark file has
+	missing bool     // the log lost a group that the mark file has not
 }
 
 // judge compares a folder's mark file with its log.
-func judge(found *slots, folder folderID, pos position) (finding, error) {
-	n := found.newest()
-	f := finding{slot: n, rewrite: !found.complete()}
+func judge(found *marks, folder folderID, pos position) (finding, error) {
+	n := found.newest
+	f := finding{mark: n}
 	if n == nil {
-		return f, corrupt("check mark", 0, "neither slot of the mark can be read (%w)", found.reason())
+		return f, corrupt("check mark", 0, "no record of the mark can be read (%w)", found.reason())
 	}
-	for _, s := range found.at {
-		if s != nil && s.folder != folder {
-			return f, corrupt("check mark", 0, "the mark belongs to another folder (%x, this one is %x)", s.folder, folder)
-		}
+	if n.folder != folder || found.stranger != nil {
+		return f, corrupt("check mark", 0, "the mark belongs to another folder (%x, this one is %x)", n.folder, folder)
+	}
+	if found.bytes < 2*int(n.ring) { // that takes of both mirrors
+		return f, corrupt("check mark", 0, "the mark was cut short: %d bytes instead of %d", found.bytes, 2*n.ring)
 	}
 	asserted := pos.mark
 	if pos.claim != nil {
@@ -41,49 +41,44 @@ func judge(found *slots, folder folderID, pos position) (finding, error) {
 				pos.seq, asserted.height, asserted.tip, asserted.synced, n.mark.height, n.mark.tip, n.mark.synced)
 		}
 	case pos.seq > n.seq:
-		if found.complete() && n.seq+1 < pos.from {
-			return f, corrupt("check mark", n.mark.height, "the mark stands at write %d, the chain at %d, and %d had been synced in both",
+		if n.seq+1 < pos.from {
+			return f, corrupt("check mark", n.mark.height, "the mark stands at write %d, the chain at %d, and %d had been marked before it",
 				n.seq, pos.seq, pos.from-1)
 		}
-		f.rewrite = true
-	case pos.seq+1 < n.first:
-		return f, corrupt("check mark", n.mark.height, "the chain ends after write %d, the mark vouches for %d: more than the last write is missing",
-			pos.seq, n.seq)
 	default:
-		f.rewrite = true
-		if !n.whole {
-			f.missing = true
+		var all bool
+		if f.replay, all = found.has(pos.seq); all {
 			return f, nil
 		}
-		for _, c := range n.changes {
-			if c.seq > pos.seq {
-				f.replay = append(f.replay, c)
-			}
+		if pos.seq+1 < n.first {
+			return f, corrupt("check mark", n.mark.height, "the chain ends after write %d, the mark vouches for %d: writes that had been synced in both are missing",
+				pos.seq, n.seq)
 		}
+		f.missing = true
 	}
 	return f, nil
 }
 
-// reason says why no slot could be read.
-func (s *slots) reason() error {
-	if !s.exists {
+// reason says why no record could be read.
+func (f *marks) reason() error {
+	if !f.exists {
 		return errors.New("the file is missing")
 	}
-	return errors.Join(s.errs[0], s.errs[1])
+	return errors.Join(append(f.damage, errMark)...)
 }
 
 // join brings Pebble and the mark file together when a folder is opened: a new folder gets both, in an old one each makes
 // up for what the other one lost.
-func join(db *pebble.DB, fs vfs.FS, dir string, found *slots, log zerolog.Logger) (*markFile, error) {
+func join(db *pebble.DB, fs vfs.FS, dir string, found *marks, ring int, log zerolog.Logger) (*markFile, error) {
 	empty, err := isEmpty(db)
 	if err != nil {
 		return nil, err
 	}
 	if empty {
 		if found.used() {
-			return nil, corrupt("check mark", 0, "the chain is gone, the mark is at %d", found.newest().mark.height)
+			return nil, corrupt("check mark", 0, "the chain is gone, the mark is at %d", found.newest.mark.height)
 		}
-		return initialize(db, fs, dir)
+		return initialize(db, fs, dir, ring)
 	}
 	if err := checkFormat(db); err != nil {
 		return nil, err
@@ -103,28 +98,24 @@ func join(db *pebble.DB, fs vfs.FS, dir string, found *slots, log zerolog.Logger
 	if err != nil {
 		return nil, err
 	}
-	if found.exists {
-		found.noteDamage(log)
-	}
-	m := &markFile{folder: folder, turn: f.slot.turn}
-	if err := m.open(fs, dir); err != nil {
+	found.noteDamage(log)
+	m, err := openMark(fs, dir, found)
+	if err != nil {
 		return nil, err
 	}
-	if err := f.restore(db, pos, log); err != nil {
+	if err := f.restore(db, log); err != nil {
 		return nil, errors.Join(err, m.file.Close())
 	}
-	if f.rewrite {
-		if err := m.renew(db); err != nil {
-			return nil, errors.Join(err, m.file.Close())
-		}
+	if err := m.renew(db); err != nil {
+		return nil, errors.Join(err, m.file.Close())
 	}
 	return m, nil
 }
 
 // initialize makes a folder that has nothing yet. The mark comes first: without it a folder with anything in it is
 // damaged.
-func initialize(db *pebble.DB, fs vfs.FS, dir string) (*markFile, error) {
-	m, err := createMark(fs, dir)
+func initialize(db *pebble.DB, fs vfs.FS, dir string, ring int) (*markFile, error) {
+	m, err := createMark(fs, dir, ring)
 	if err != nil {
 		return nil, err
 	}
@@ -139,8 +130,8 @@ func initialize(db *pebble.DB, fs vfs.FS, dir string) (*markFile, error) {
 	return m, nil
 }
 
-// restore puts back what the log lost: the groups themselves, or at least what must be known of them.
-func (f *finding) restore(db *pebble.DB, pos position, log zerolog.Logger) error {
+// restore puts back what the log lost: the groups themselves, and at least what must be known of those that are gone.
+func (f *finding) restore(db *pebble.DB, log zerolog.Logger) error {
 	if !f.missing && len(f.replay) == 0 {
 		return nil
 	}
@@ -148,38 +139,42 @@ func (f *finding) restore(db *pebble.DB, pos position, log zerolog.Logger) error
 		b := db.NewBatch()
 		err := b.SetRepr(bytes.Clone(c.repr))
 		if err == nil {
-			err = b.Commit(pebble.Sync)
+			err = b.Commit(pebble.NoSync)
 		}
 		if err = errors.Join(err, b.Close()); err != nil {
 			return fmt.Errorf("put write %d back: %w", c.seq, err)
 		}
 	}
 	if f.missing {
-		if err := f.remember(db, pos); err != nil {
-			return fmt.Errorf("note write %d: %w", f.slot.seq, err)
+		if err := f.remember(db); err != nil {
+			return fmt.Errorf("note write %d: %w", f.mark.seq, err)
 		}
 	}
-	log.Warn().Uint64("write", f.slot.seq).Int("put_back", len(f.replay)).Uint64("mark", uint64(f.slot.mark.height)).
-		Msg("store: the end of the log was lost after it had been written")
-	// Out of the log: its end may be lost again, and the slot that makes up for it is about to be replaced.
+	log.Warn().Uint64("write", f.mark.seq).Int("put_back", len(f.replay)).Uint64("mark", uint64(f.mark.mark.height)).
+		Msg("store: the end of the log had been lost, the mark made up for it")
+	// Out of the log: its end may be lost again, and what makes up for it is about to be overwritten.
 	if err := db.Flush(); err != nil {
 		return fmt.Errorf("flush: %w", err)
 	}
 	return nil
 }
 
-// remember writes what the slot says of a group whose blocks it has not: promises are kept, and the chain's claim stands.
-func (f *finding) remember(db *pebble.DB, pos position) error {
-	b := db.NewBatch()
-	p := position{seq: f.slot.seq, from: f.slot.seq + 1, mark: pos.mark}
-	if pos.mark.less(f.slot.mark) {
-		p.claim = &f.slot.mark
+// remember writes what the mark says of a group whose blocks it has not: promises are kept, and the chain's claim stands.
+func (f *finding) remember(db *pebble.DB) error {
+	pos, _, err := optional(db, "load position", metaPosition, decodePosition)
+	if err != nil {
+		return err
 	}
-	err := errors.Join(
-		b.Set([]byte(metaPosition), p.encode(), nil), b.Set([]byte(metaNacked), encodeUint64(f.slot.nacked), nil),
+	b := db.NewBatch()
+	p := position{seq: f.mark.seq, from: f.mark.seq + 1, mark: pos.mark}
+	if pos.mark.less(f.mark.mark) {
+		p.claim = &f.mark.mark
+	}
+	err = errors.Join(
+		b.Set([]byte(metaPosition), p.encode(), nil), b.Set([]byte(metaNacked), encodeUint64(f.mark.nacked), nil),
 	)
-	if err == nil && f.slot.election != nil {
-		err = b.Set([]byte(metaElection), f.slot.election, nil)
+	if err == nil && f.mark.election != nil {
+		err = b.Set([]byte(metaElection), f.mark.election, nil)
 	}
 	if err == nil {
 		err = b.Commit(pebble.Sync)
@@ -187,12 +182,14 @@ func (f *finding) remember(db *pebble.DB, pos position) error {
 	return errors.Join(err, b.Close())
 }
 
-// renew writes a slot for the state as it is in the database, all of which is durable.
+// renew writes a record for the state as it is in the database, all of which is durable. What the file has besides is
+// history from then on.
 func (m *markFile) renew(db *pebble.DB) error {
 	st, err := loadState(db)
 	if err != nil {
 		return err
 	}
-	m.prepare(st, st.seq+1)
-	return m.flush()
+	at, ok := m.place(m.nextSize(len(st.election)), st.seq)
+	invariant(ok, "no room for a second record")
+	return m.write(st, st.seq+1, at)
 }

@@ -9,6 +9,8 @@ import (
 type Stats struct {
 	// Batches were enqueued and written, in Groups; Syncs of the groups ended in an fsync.
 	Batches, Groups, Syncs uint64
+	// LogSyncs are those of the log, which follow behind and which nobody waits for.
+	LogSyncs uint64
 	// Bytes went to the log, before compression and framing.
 	Bytes uint64
 	// LastSync and TotalSync are how long groups waited for their fsync.
@@ -66,6 +68,7 @@ func (s *Store) Stats() Stats {
 	out.SyncBuckets = make([]uint64, len(SyncBounds()))
 	copy(out.SyncBuckets, s.stats.counts.SyncBuckets)
 	s.stats.mu.Unlock()
+	out.LogSyncs = s.log.count()
 	s.mu.Lock()
 	out.Queued = len(s.queue)
 	s.mu.Unlock()

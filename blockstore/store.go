@@ -29,6 +29,9 @@ type Options struct {
 	// Fatal is called once, in its own goroutine, with the first write or sync error (R24). The store is of no use
 	// afterwards but for reading; the process is expected to end.
 	Fatal func(error)
+
+	ringBytes int           // of a mirror of the mark file that is made; 0 is the constant
+	logLag    time.Duration // as the constant, for 0
 }
 
 // Store is the durable side of a node: blocks, their index, the state's nodes and the hard state of both layers. All
@@ -38,6 +41,7 @@ type Store struct {
 	opts  Options
 	db    *pebble.DB
 	mark  *markFile
+	log   *logSync
 	lock  *pebble.Lock
 	cache *pebble.Cache
 
@@ -81,6 +85,12 @@ func Open(o Options) (*Store, error) {
 	if o.CacheBytes == 0 {
 		o.CacheBytes = defaultCacheBytes
 	}
+	if o.ringBytes == 0 {
+		o.ringBytes = ringBytes
+	}
+	if o.logLag == 0 {
+		o.logLag = logLag
+	}
 	s := &Store{
 		opts:       o,
 		recent:     newRecent(o.CacheBytes / 2),
@@ -100,6 +110,7 @@ func Open(o Options) (*Store, error) {
 		}
 		return nil, fmt.Errorf("open store %s: %w", o.Dir, err)
 	}
+	go s.log.run()
 	go s.write()
 	go s.relieve()
 	return s, nil
@@ -120,7 +131,7 @@ func (s *Store) open() error {
 	}
 	opened := make(chan result, 1)
 	go func() { // a failed write leaves it waiting for ever
-		db, mark, err := openBoth(popts, s.opts.Dir, s.opts.Logger)
+		db, mark, err := openBoth(popts, s.opts.Dir, s.opts.ringBytes, s.opts.Logger)
 		opened <- result{db, mark, err}
 	}()
 	select {
@@ -138,6 +149,7 @@ func (s *Store) open() error {
 	if err := s.load(); err != nil {
 		return errors.Join(err, s.closeFolder())
 	}
+	s.log = newLogSync(s.db, s.opts.logLag, s.state.Load().seq, s.fail, s.failed)
 	return s.failure()
 }
 
@@ -146,8 +158,8 @@ const newFolderHint = "this folder cannot vouch any more for what this node prom
 	"newcomer that gets everything from the others"
 
 // openBoth opens Pebble and the mark file.
-func openBoth(popts *pebble.Options, dir string, log zerolog.Logger) (*pebble.DB, *markFile, error) {
-	found, err := readSlots(popts.FS, dir)
+func openBoth(popts *pebble.Options, dir string, ring int, log zerolog.Logger) (*pebble.DB, *markFile, error) {
+	found, err := readMarks(popts.FS, dir)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -155,7 +167,7 @@ func openBoth(popts *pebble.Options, dir string, log zerolog.Logger) (*pebble.DB
 	if err != nil {
 		return nil, nil, err
 	}
-	mark, err := join(db, popts.FS, dir, &found, log)
+	mark, err := join(db, popts.FS, dir, found, ring, log)
 	if err != nil {
 		return nil, nil, errors.Join(err, db.Close())
 	}
@@ -278,6 +290,7 @@ func (s *Store) Close() error {
 	s.mu.Unlock()
 	s.wakeWriter()
 	<-s.writerDone
+	s.log.close()
 	if err := s.failure(); err != nil {
 		return fmt.Errorf("close store: %w", err)
 	}

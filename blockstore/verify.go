@@ -68,12 +68,12 @@ func VerifyDir(fs vfs.FS, dir string, pub ed25519.PublicKey, genesisHash block.H
 		return rep, err
 	}
 	defer func() { err = errors.Join(err, r.Close()) }()
-	found, err := readSlots(fs, dir)
+	found, err := readMarks(fs, dir)
 	if err != nil {
 		return rep, err
 	}
 	v := verifier{db: r.db, pub: pub, genesis: genesisHash, rep: &rep}
-	return rep, v.run(r.state, &found)
+	return rep, v.run(r.state, found)
 }
 
 // verifier is one VerifyDir under way.
@@ -85,7 +85,7 @@ type verifier struct {
 	pruned  uint64 // transactions of blocks that are pruned, with receipts
 }
 
-func (v *verifier) run(st *state, found *slots) error {
+func (v *verifier) run(st *state, found *marks) error {
 	if err := v.mark(found); err != nil {
 		return err
 	}
@@ -137,7 +137,7 @@ func (v *verifier) run(st *state, found *slots) error {
 }
 
 // mark compares the mark file with the chain. That the last write is only in one of the two is no fault.
-func (v *verifier) mark(found *slots) error {
+func (v *verifier) mark(found *marks) error {
 	folder, err := read(v.db, "load folder id", []byte(metaFolder), decodeFolder)
 	if err != nil {
 		return err
@@ -151,13 +151,11 @@ func (v *verifier) mark(found *slots) error {
 		v.rep.problem(err)
 		return nil
 	}
-	for i, err := range found.errs {
-		if err != nil {
-			v.rep.problem(corrupt("verify mark", 0, "slot %d: %w", i, err))
-		}
+	for _, err := range found.damage {
+		v.rep.problem(&CorruptionError{Op: "verify mark", Err: err})
 	}
 	if f.missing {
-		v.rep.problem(corrupt("verify mark", f.slot.mark.height, "the log's last write is lost"))
+		v.rep.problem(corrupt("verify mark", f.mark.mark.height, "the log's last write is lost"))
 	}
 	return nil
 }

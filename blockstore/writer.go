@@ -2,7 +2,6 @@ package blockstore
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
 	"time"
 
@@ -149,8 +148,8 @@ func (s *Store) settle(g *group, err error) error {
 	return s.failure()
 }
 
-// commit hands a group to Pebble and waits until it is applied and, if it has to be, synced, there and in the mark; in a
-// failed file system for ever.
+// commit writes a group to Pebble and, if it is to be synced, to the mark, and waits until it is applied there and durable
+// here; in a failed file system for ever.
 func (s *Store) commit(g *group) (err error) {
 	defer func() {
 		if r := recover(); r != nil { // Pebble panics when its log cannot take a record
@@ -166,32 +165,71 @@ func (s *Store) commit(g *group) (err error) {
 	g.bytes = g.pb.Len()
 	repr := g.pb.Repr()
 	if !g.sync {
-		s.mark.hold(g.st.seq, bytes.Clone(repr), len(g.st.election))
-		if err := s.db.Apply(g.pb, pebble.NoSync); err != nil {
-			return fmt.Errorf("commit: %w", err)
-		}
-		return nil
+		repr = bytes.Clone(repr) // it is copied to the mark later
 	}
 	s.mark.hold(g.st.seq, repr, len(g.st.election))
-	began := time.Now() //nolint:forbidigo // for Stats; nothing is decided by it
-	if s.mark.prepare(&g.st, g.from) {
-		err = s.commitBoth(g.pb)
-	} else if err = s.db.Apply(g.pb, pebble.Sync); err == nil {
-		err = s.mark.flush()
+	if g.sync {
+		began := time.Now() //nolint:forbidigo // for Stats; nothing is decided by it
+		err = s.commitMarked(g)
+		g.waited = time.Since(began)
+	} else {
+		err = s.apply(g, pebble.NoSync)
 	}
 	if err != nil {
 		return fmt.Errorf("commit: %w", err)
 	}
-	g.waited = time.Since(began)
-	s.mark.synced()
 	return nil
 }
 
-// commitBoth has log and mark synced at the same time. A crash between the two loses nothing: whichever came first has
-// all of it.
-func (s *Store) commitBoth(pb *pebble.Batch) error {
-	if err := s.db.ApplyNoSyncWait(pb, pebble.Sync); err != nil {
+// apply writes a group to Pebble.
+func (s *Store) apply(g *group, how *pebble.WriteOptions) error {
+	if err := s.db.Apply(g.pb, how); err != nil {
 		return err
 	}
-	return errors.Join(s.mark.flush(), pb.SyncWait())
+	s.log.wrote(g.st.seq)
+	return nil
+}
+
+// commitMarked writes a group to Pebble and has it, and what waits to be synced with it, durable in the mark. What is more
+// than a record takes is synced in the log first.
+func (s *Store) commitMarked(g *group) error {
+	first, how := s.log.upTo()+1, pebble.NoSync
+	if s.mark.tooMuch {
+		how = pebble.Sync
+	}
+	if err := s.apply(g, how); err != nil {
+		return err
+	}
+	if how == pebble.Sync {
+		s.log.reached(g.st.seq)
+		s.mark.drop()
+	}
+	at, err := s.room(s.mark.nextSize(len(g.st.election)))
+	if err != nil {
+		return err
+	}
+	if err := s.mark.write(&g.st, first, at); err != nil {
+		return err
+	}
+	if s.mark.crowded() {
+		s.log.hurry()
+	}
+	return nil
+}
+
+// room waits for a place for the mark's next record; and, when the log does not get on, for the log.
+func (s *Store) room(size int) (int, error) {
+	for {
+		next := s.log.next()
+		at, ok := s.mark.place(size, s.log.upTo())
+		if ok && !s.log.late() {
+			return at, nil
+		}
+		s.log.hurry()
+		select {
+		case <-next:
+		case <-s.failed:
+			return 0, s.failure()
+		}
+	}
 }
