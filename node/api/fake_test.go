@@ -194,6 +194,8 @@ func (b *backend) Gatherer() prometheus.Gatherer {
 
 func (b *backend) Reload(ctx context.Context, req wire.ReloadRequest) (wire.Reloaded, error) {
 	return b.reload(ctx, req)
+}
+
 func (b *backend) Export(_ context.Context, w io.Writer, from, to block.Height, state bool) error {
 	if to > 0 && to < from {
 		return &api.Error{Status: 422, Code: wire.CodeRejected, Message: "nothing there"}
