@@ -10,8 +10,17 @@
 // writer go on with this map and newer ones. [Load] reopens a map from its root: nodes are then read when a path first
 // leads to them.
 //
-// Memory is bounded by what changed since the last checkpoint plus a cache of decoded nodes ([WithCacheBytes]): MarkStored
-// lets go of the nodes, which the [NodeStore] has from then on. Nothing in memory grows with the number of entries.
+// # Memory
+//
+// Memory is bounded by what changed since the last checkpoint ([Map.NewBytes]) plus a cache of stored nodes
+// ([WithCacheBytes], [Map.CachedBytes]): MarkStored lets go of the nodes, which the [NodeStore] has from then on. Nothing in
+// memory grows with the number of entries.
+//
+// A stored node is never decoded into a tree of objects. In the cache it is its own bytes, in a segment with many others
+// (cache.go), 40 bytes of bookkeeping each and nothing for the garbage collector to follow; to go through it is to find out
+// where in these bytes its parts are. A new node is what differs from the stored one that it replaces: the children that
+// are new as well, and a copy of the old one's bytes for the others. With objects and a pointer for each child a branch of
+// 16 took 1.6 KB, now 700 bytes, and an account's leaf 280 bytes, now 100.
 //
 // # Structure
 //

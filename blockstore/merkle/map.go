@@ -31,7 +31,7 @@ type Map struct {
 // Option changes how a map and all that descend from it behave.
 type Option func(*tree)
 
-// WithCacheBytes bounds the memory for decoded nodes that are in the store; the default is 64 MiB, 0 keeps none.
+// WithCacheBytes bounds the memory for nodes that are in the store; the default is 64 MiB, 0 keeps none.
 func WithCacheBytes(n int64) Option { return func(t *tree) { t.cache = newCache(n) } }
 
 func newTree(store NodeStore, opts []Option) *tree {
@@ -54,16 +54,16 @@ func WithSeal(updates int, newBytes int64) Option {
 // Empty returns the map without entries. store may be nil if MarkStored is never called.
 func Empty(store NodeStore, opts ...Option) *Map { return &Map{tree: newTree(store, opts), epoch: 1} }
 
-// Load returns the map with this root, whose topmost node is stored under id (none for the empty map). It reads the topmost node; the others are read when they are needed, so that a
-// later call may still find one missing or a [*CorruptionError].
+// Load returns the map with this root, whose topmost node is stored under id (none for the empty map). It reads that one
+// node; the others are read when they are needed, so that a later call may still find one missing or a
+// [*CorruptionError].
 func Load(store NodeStore, root Hash, id NodeID, opts ...Option) (*Map, error) {
 	m := Empty(store, opts...)
 	if root == EmptyRoot() {
 		return m, nil
 	}
-	m.root = &link{}
-	m.root.setStored(root, id)
-	if _, err := m.tree.load(m.root, 0); err != nil {
+	m.root = storedLink(root, id)
+	if _, err := m.tree.load(ref{link: m.root}, 0); err != nil {
 		return nil, err
 	}
 	return m, nil
@@ -89,30 +89,31 @@ func (m *Map) Get(key []byte) ([]byte, bool, error) {
 	if len(key) == 0 || len(key) > MaxKeyBytes || m.root == nil {
 		return nil, false, nil
 	}
-	l, at, end := m.root, 0, 2*len(key)
+	r, at, end := ref{link: m.root}, 0, 2*len(key)
 	for {
-		n, err := m.tree.load(l, at)
+		n, err := m.tree.load(r, at)
 		if err != nil {
 			return nil, false, err
 		}
-		if at+len(n.path) > end {
+		if n.path.common(key, at) < int(n.path.len) {
 			return nil, false, nil
 		}
-		for i, p := range n.path {
-			if nibbleAt(key, at+i) != p {
-				return nil, false, nil
+		if at += int(n.path.len); at == end {
+			if n.base.shared {
+				return bytes.Clone(n.value), n.has, nil // a few bytes would keep many others in memory
 			}
-		}
-		at += len(n.path)
-		if at == end {
 			return n.value, n.has, nil
 		}
-		if l = n.kid(nibbleAt(key, at)); l == nil {
+		var ok bool
+		if r, ok = n.kid(nibbleAt(key, at)); !ok {
 			return nil, false, nil
 		}
 		at++
 	}
 }
+
+// top returns what leads to the topmost node, and whether there is one.
+func (m *Map) top() (ref, bool) { return ref{link: m.root}, m.root != nil }
 
 // Range calls fn for each entry with from <= key < to in byte order until fn returns false. A nil bound is open. Key
 // and value must not be changed; the key is only valid during the call.
@@ -121,7 +122,7 @@ func (m *Map) Range(from, to []byte, fn func(k, v []byte) bool) error {
 		return nil
 	}
 	w := walk{tree: m.tree, from: nibbles(from), to: nibbles(to), open: to == nil, fn: fn}
-	_, err := w.visit(m.root)
+	_, err := w.visit(ref{link: m.root})
 	return err
 }
 
@@ -135,15 +136,17 @@ type walk struct {
 	key      []byte // packed form of at
 }
 
-// visit walks the subtree below l in order; false means that the walk is over.
-func (w *walk) visit(l *link) (bool, error) {
+// visit walks the subtree below r in order; false means that the walk is over.
+func (w *walk) visit(r ref) (bool, error) {
 	depth := len(w.at)
 	defer func() { w.at = w.at[:depth] }()
-	n, err := w.tree.load(l, depth)
+	n, err := w.tree.load(r, depth)
 	if err != nil {
 		return false, err
 	}
-	w.at = append(w.at, n.path...)
+	for i := range int(n.path.len) {
+		w.at = append(w.at, n.path.at(i))
+	}
 	if !w.open && bytes.Compare(w.at, w.to) >= 0 {
 		return false, nil // all keys here and later are too great
 	}
@@ -153,17 +156,17 @@ func (w *walk) visit(l *link) (bool, error) {
 	if n.has && bytes.Compare(w.at, w.from) >= 0 && !w.fn(w.pack(), n.value) {
 		return false, nil
 	}
-	for nibble, i := byte(0), 0; i < len(n.kids); nibble++ {
-		if n.bitmap&(1<<nibble) == 0 {
+	for nibble := range byte(16) {
+		kid, ok := n.kid(nibble)
+		if !ok {
 			continue
 		}
 		w.at = append(w.at, nibble)
-		more, err := w.visit(n.kids[i])
+		more, err := w.visit(kid)
 		if !more || err != nil {
 			return false, err
 		}
 		w.at = w.at[:len(w.at)-1]
-		i++
 	}
 	return true, nil
 }

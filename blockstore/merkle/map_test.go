@@ -313,11 +313,11 @@ func TestCorruptionIsNoticed(t *testing.T) {
 // A node with the right hash in an impossible place is refused: the hash proves who wrote it, not that it fits.
 func TestMisplacedNode(t *testing.T) {
 	for name, n := range map[string]*node{
-		"odd depth": {path: []byte{1}, has: true},
+		"odd depth": {path: pathOf(1), has: true},
 		"empty key": {has: true},
 	} {
 		store := newMemStore()
-		store.nodes[1] = n.encodeStored(nil, 1)
+		store.nodes[1] = n.encodeStored(1)
 		var damage *CorruptionError
 		if _, err := Load(store, HashNode(n.encode(nil)), 1); !errors.As(err, &damage) {
 			t.Errorf("%s: %v", name, err)
@@ -386,64 +386,5 @@ func TestConcurrency(t *testing.T) {
 	store.checkpoint(t, m)
 	if _, err := Load(store, m.Root(), store.root); err != nil {
 		t.Fatal(err)
-	}
-}
-
-func TestCacheIsBounded(t *testing.T) {
-	c := newCache(cacheShards * 2000)
-	for i := range 10000 {
-		c.put(NodeID(i), &node{value: make([]byte, i%500)})
-		c.get(NodeID(i / 2))
-	}
-	c.put(1, &node{value: make([]byte, 5000)}) // larger than a shard: not kept
-	for i := range c.shards {
-		var bytes int64
-		s := &c.shards[i]
-		for _, e := range s.entries {
-			bytes += e.node.cost()
-		}
-		linked := 0
-		for e := s.ring.next; e != &s.ring; e = e.next {
-			if e.next.prev != e || s.entries[e.id] != e {
-				t.Fatalf("shard %d: the ring is broken at %d", i, e.id)
-			}
-			linked++
-		}
-		if bytes != s.bytes || bytes > s.limit || linked != len(s.entries) || linked == 0 {
-			t.Fatalf("shard %d holds %d bytes, counts %d of %d, %d in the ring, %d in the map",
-				i, bytes, s.bytes, s.limit, linked, len(s.entries))
-		}
-	}
-}
-
-// What is in use stays, what is not goes first, however often it was used before.
-func TestCacheDropsWhatIsNotUsed(t *testing.T) {
-	cost := (&node{}).cost()
-	c := newCache(cacheShards * 10 * cost)
-	shard := func(i int) NodeID { return NodeID(i * cacheShards) } // all in one
-	for i := range 10 {
-		c.put(shard(i), &node{})
-	}
-	for range 3 {
-		for i := range 10 {
-			c.get(shard(i))
-		}
-	}
-	c.get(shard(0))
-	for i := 10; i < 20; i++ { // as after a checkpoint: others take their place
-		c.put(shard(i), &node{})
-		if c.get(shard(0)) == nil {
-			t.Fatalf("what is used all the time is gone after %d others", i-9)
-		}
-	}
-	for i := 1; i < 11; i++ {
-		if c.get(shard(i)) != nil {
-			t.Errorf("%d is still there", i)
-		}
-	}
-	for i := 11; i < 20; i++ {
-		if c.get(shard(i)) == nil {
-			t.Errorf("%d is gone", i)
-		}
 	}
 }

@@ -21,32 +21,27 @@ func (m *Map) Prove(key []byte) ([][]byte, error) {
 	}
 	m.Root() // all children have their hashes
 	var proof [][]byte
-	at := nibbles(key)
 	depth := 0
-	for l := m.root; l != nil; {
-		n, err := m.tree.load(l, depth)
+	for r, more := m.top(); more; {
+		n, err := m.tree.load(r, depth)
 		if err != nil {
 			return nil, err
 		}
 		proof = append(proof, n.encode(nil))
-		next, ok := n.follow(at[depth:])
-		if !ok {
-			break
-		}
-		depth += len(n.path) + 1
-		l = next
+		r, more = n.follow(key, depth)
+		depth += int(n.path.len) + 1
 	}
 	return proof, nil
 }
 
-// follow returns the child towards the rest of a key, nil if there is none; false when the key ends or leaves the tree in
-// this node.
-func (n *node) follow(rest []byte) (*link, bool) {
-	if len(rest) <= len(n.path) || !bytes.Equal(rest[:len(n.path)], n.path) {
-		return nil, false
+// follow returns what leads to the child towards the rest of a key, depth nibbles down; false when the key ends or leaves
+// the tree in this node.
+func (n *node) follow(key []byte, depth int) (ref, bool) {
+	end := depth + int(n.path.len)
+	if end >= 2*len(key) || n.path.common(key, depth) < int(n.path.len) {
+		return ref{}, false
 	}
-	kid := n.kid(rest[len(n.path)])
-	return kid, kid != nil
+	return n.kid(nibbleAt(key, end))
 }
 
 // VerifyProof checks a proof of [Map.Prove] against a root that the caller trusts and returns what it proves: the value of
@@ -62,30 +57,30 @@ func VerifyProof(root Hash, key []byte, proof [][]byte) (value []byte, present b
 	if len(proof) == 0 || len(proof) > MaxProofNodes {
 		return nil, false, fmt.Errorf("%d nodes: %w", len(proof), ErrBadProof)
 	}
-	rest, depth, want := nibbles(key), 0, root
+	depth, want := 0, root
 	for i, enc := range proof {
 		if HashNode(enc) != want {
 			return nil, false, fmt.Errorf("node %d has another hash: %w", i, ErrBadProof)
 		}
-		n, err := decodeNode(enc)
+		rec, err := decodeNode(enc)
+		n := rec.node()
 		if err == nil {
 			err = n.fits(depth)
 		}
 		if err != nil {
 			return nil, false, fmt.Errorf("node %d: %w: %w", i, ErrBadProof, err)
 		}
-		kid, more := n.follow(rest)
+		kid, more := n.follow(key, depth)
 		if more != (i < len(proof)-1) {
 			return nil, false, fmt.Errorf("%d nodes, the key's way ends elsewhere: %w", len(proof), ErrBadProof)
 		}
 		if !more {
-			if bytes.Equal(rest, n.path) && n.has {
-				return n.value, true, nil
+			if n.has && depth+int(n.path.len) == 2*len(key) && n.path.common(key, depth) == int(n.path.len) {
+				return bytes.Clone(n.value), true, nil
 			}
 			return nil, false, nil
 		}
-		step := len(n.path) + 1
-		rest, depth, want = rest[step:], depth+step, kid.hash
+		depth, want = depth+int(n.path.len)+1, kid.hash
 	}
 	return nil, false, ErrBadProof // not reached: the last node returns
 }

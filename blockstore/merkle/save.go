@@ -41,6 +41,10 @@ func (m *Map) Sealed() bool { return m.sealed }
 // NewBytes estimates the memory of the nodes that were made since the last sealed map before this one.
 func (m *Map) NewBytes() int64 { return m.newBytes }
 
+// CachedBytes returns the memory that stored nodes take in the cache, which all maps of one lineage share. It is never
+// above what [WithCacheBytes] allows.
+func (m *Map) CachedBytes() int64 { return m.tree.cache.bytes() }
+
 // Saved says what a Save gave out.
 type Saved struct {
 	// Root is the id of the topmost node, 0 for the empty map. [Load] wants it together with the root's hash.
@@ -92,14 +96,14 @@ func (s *save) visit(l *link) error {
 		return nil
 	}
 	n := l.node.Load()
-	for _, k := range n.kids {
+	for _, k := range n.links {
 		if err := s.visit(k); err != nil {
 			return err
 		}
 	}
 	l.id = s.next // nobody else looks before it is stored
 	s.next++
-	if err := s.put(l.id, n.encodeStored(nil, l.id)); err != nil {
+	if err := s.put(l.id, n.encodeStored(l.id)); err != nil {
 		return fmt.Errorf("store state node %d: %w", l.id, err)
 	}
 	return nil
@@ -109,9 +113,7 @@ func (s *save) visit(l *link) error {
 // on, by every map that shares them, and no later Save gives them or the same stale ones out again.
 func (m *Map) MarkStored() {
 	if m.root != nil {
-		m.tree.mu.Lock()
-		m.tree.markStored(m.root)
-		m.tree.mu.Unlock()
+		m.tree.markStored(m.root, nil)
 	}
 	if m.stale != nil {
 		*m.stale = staleList{}
@@ -124,22 +126,27 @@ func (m *Map) EachNode(fn func(id NodeID) error) error {
 	if m.root == nil {
 		return nil
 	}
-	return m.tree.eachNode(m.root, 0, fn)
+	return m.tree.eachNode(ref{link: m.root}, 0, fn)
 }
 
-func (t *tree) eachNode(l *link, depth int, fn func(id NodeID) error) error {
-	n, err := t.load(l, depth)
+func (t *tree) eachNode(r ref, depth int, fn func(id NodeID) error) error {
+	n, err := t.read(r, depth, not) // it would drive all else out of the cache
 	if err != nil {
 		return err
 	}
-	if l.stored.Load() {
-		if err := fn(l.id); err != nil {
+	if r.link != nil && r.link.stored.Load() {
+		r.id = r.link.id
+	}
+	if r.id != 0 {
+		if err := fn(r.id); err != nil {
 			return err
 		}
 	}
-	for _, k := range n.kids {
-		if err := t.eachNode(k, depth+len(n.path)+1, fn); err != nil {
-			return err
+	for nibble := range byte(16) {
+		if kid, ok := n.kid(nibble); ok {
+			if err := t.eachNode(kid, depth+int(n.path.len)+1, fn); err != nil {
+				return err
+			}
 		}
 	}
 	return nil

@@ -7,8 +7,8 @@ import (
 	"sync"
 )
 
-// NodeStore is where stored nodes are read from. Node returns the bytes that [Map.Save] gave out under this id; the
-// slice is only read, and not kept. Any error is passed on, wrapped. It must be safe for concurrent use.
+// NodeStore is where stored nodes are read from. Node returns the bytes that [Map.Save] gave out under this id. They are
+// kept: nobody may change them afterwards. Any error is passed on, wrapped. It must be safe for concurrent use.
 type NodeStore interface {
 	Node(id NodeID) ([]byte, error)
 }
@@ -43,55 +43,87 @@ type tree struct {
 	sealUpdates int   // see WithSeal
 	sealBytes   int64 //
 
-	mu  sync.Mutex // held while nodes are hashed or marked stored
+	mu  sync.Mutex // held while nodes are hashed
 	buf []byte     // scratch for hashing, under mu
 }
 
-// load returns the node that l leads to. depth is the number of nibbles above the node's own path.
-func (t *tree) load(l *link, depth int) (*node, error) {
-	if n := l.node.Load(); n != nil {
-		return n, nil
+// load returns the node that r leads to. depth is the number of nibbles above the node's own path.
+func (t *tree) load(r ref, depth int) (node, error) { return t.read(r, depth, onProbation) }
+
+// keep says what the cache is to do with a node that had to be read from the store.
+type keep uint8
+
+const (
+	not keep = iota
+	onProbation
+	asIfNew
+)
+
+// read is load for those who do not want what they read in the cache as others do.
+func (t *tree) read(r ref, depth int, k keep) (node, error) {
+	if r.link != nil {
+		if n := r.link.node.Load(); n != nil {
+			return *n, nil
+		}
+		r.id, r.hash = r.link.id, r.link.hash
 	}
-	n := t.cache.get(l.id)
-	if n == nil {
-		if t.store == nil || l.id == 0 {
-			return nil, fmt.Errorf("load state node %d (%x): %w", l.id, l.hash, errNoStore)
-		}
-		rec, err := t.store.Node(l.id)
-		if err != nil {
-			return nil, fmt.Errorf("load state node %d: %w", l.id, err)
-		}
-		var hashed []byte
-		if n, hashed, err = decodeStored(rec, l.id); err != nil {
-			return nil, &CorruptionError{ID: l.id, Hash: l.hash, Err: err}
-		}
-		if HashNode(hashed) != l.hash {
-			return nil, &CorruptionError{ID: l.id, Hash: l.hash, Err: errHashMismatch}
-		}
-		t.cache.put(l.id, n)
+	rec, err := t.record(r, k)
+	if err != nil {
+		return node{}, err
 	}
+	n := rec.node()
 	if err := n.fits(depth); err != nil {
-		return nil, &CorruptionError{ID: l.id, Hash: l.hash, Err: err}
+		return node{}, &CorruptionError{ID: r.id, Hash: r.hash, Err: err}
 	}
 	return n, nil
 }
 
+// record returns a stored node from the cache, or reads it from the store and checks it.
+func (t *tree) record(r ref, k keep) (record, error) {
+	if have := t.cache.get(r.id); have != nil {
+		rec, _, err := cutNode(have)
+		if err != nil { // not in one call: the arguments would be allocated each time
+			invariant(false, "cached node %d: %v", r.id, err)
+		}
+		rec.bytes, rec.id, rec.shared = have, r.id, true
+		return rec, nil
+	}
+	if t.store == nil || r.id == 0 {
+		return record{}, fmt.Errorf("load state node %d (%x): %w", r.id, r.hash, errNoStore)
+	}
+	in, err := t.store.Node(r.id)
+	if err != nil {
+		return record{}, fmt.Errorf("load state node %d: %w", r.id, err)
+	}
+	rec, hashed, err := decodeStored(in, r.id)
+	if err == nil && HashNode(in[:hashed]) != r.hash {
+		err = errHashMismatch
+	}
+	if err != nil {
+		return record{}, &CorruptionError{ID: r.id, Hash: r.hash, Err: err}
+	}
+	if k != not {
+		t.cache.put(r.id, in, k == asIfNew)
+	}
+	return rec, nil
+}
+
 // fits reports what is wrong with a node by where it stands: keys are whole bytes and bounded.
 func (n *node) fits(depth int) error {
-	end := depth + len(n.path)
-	if end > maxNibbles || (n.has && (end%2 != 0 || end == 0)) || (len(n.kids) > 0 && end == maxNibbles) {
+	end := depth + int(n.path.len)
+	if end > maxNibbles || (n.has && (end%2 != 0 || end == 0)) || (n.bitmap != 0 && end == maxNibbles) {
 		return fmt.Errorf("not possible at depth %d: %w", depth, errNode)
 	}
 	return nil
 }
 
-// hash fills in the hashes of l and all that is below it. The caller holds mu.
+// hash fills in the hashes of l and of all that is new below it. The caller holds mu.
 func (t *tree) hash(l *link) {
 	if l.known.Load() {
 		return
 	}
 	n := l.node.Load()
-	for _, k := range n.kids {
+	for _, k := range n.links {
 		t.hash(k)
 	}
 	t.buf = n.encode(append(t.buf[:0], nodeDomain...))
@@ -99,16 +131,18 @@ func (t *tree) hash(l *link) {
 	l.known.Store(true)
 }
 
-// markStored makes l and all new nodes below it readable from the store only. The caller holds mu.
-func (t *tree) markStored(l *link) {
+// markStored makes l and all new nodes below it readable from the store only. It returns buf, its scratch.
+func (t *tree) markStored(l *link, buf []byte) []byte {
 	if l.stored.Load() {
-		return
+		return buf
 	}
 	n := l.node.Load()
-	for _, k := range n.kids {
-		t.markStored(k)
+	for _, k := range n.links {
+		buf = t.markStored(k, buf)
 	}
-	t.cache.put(l.id, n)
+	buf = n.appendStored(buf[:0], l.id)
+	t.cache.put(l.id, buf, true)
 	l.stored.Store(true)
 	l.node.Store(nil)
+	return buf
 }

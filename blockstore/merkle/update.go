@@ -3,6 +3,7 @@ package merkle
 import (
 	"bytes"
 	"fmt"
+	"math/bits"
 	"slices"
 )
 
@@ -12,9 +13,9 @@ type Change struct {
 	Delete     bool
 }
 
-// change is a checked Change with its key unpacked.
+// change is a checked Change.
 type change struct {
-	key   []byte // nibbles
+	key   []byte
 	value []byte
 	del   bool
 }
@@ -35,10 +36,14 @@ func (m *Map) Update(changes []Change) (*Map, error) {
 		next.epoch, next.updates, next.newBytes = m.epoch+1, 1, 0
 	}
 	e := edit{tree: m.tree, epoch: next.epoch}
-	if next.root, err = e.update(m.root, sorted, 0); err != nil {
+	changed := true
+	if m.root == nil {
+		next.root = e.build(sorted, 0)
+		changed = next.root != nil
+	} else if next.root, changed, err = e.update(ref{link: m.root}, sorted, 0); err != nil {
 		return nil, err
 	}
-	if next.root == m.root {
+	if !changed {
 		return m, nil
 	}
 	next.newBytes += e.newBytes
@@ -61,7 +66,7 @@ func prepare(changes []Change) ([]change, error) {
 	}
 	sorted := make([]change, len(changes))
 	for i, c := range changes {
-		sorted[i] = change{key: nibbles(c.Key), del: c.Delete}
+		sorted[i] = change{key: bytes.Clone(c.Key), del: c.Delete}
 		if !c.Delete {
 			sorted[i].value = append(make([]byte, 0, len(c.Value)), c.Value...)
 		}
@@ -90,127 +95,173 @@ func (e *edit) newLink(n *node) *link {
 	return l
 }
 
-// drop notes that l, which leads to n, is not in the new map. What this epoch made and dropped again was never stored and
-// never will be; whatever is older has an id, or gets one if a checkpoint of its epoch is still being written.
-func (e *edit) drop(l *link, n *node) {
+// drop notes that the node n that r leads to is not in the new map. What this epoch made and dropped again was never stored
+// and never will be; whatever is older has an id, or gets one if a checkpoint of its epoch is still being written.
+func (e *edit) drop(r ref, n *node) {
 	switch {
-	case l.stored.Load():
-		e.stale = append(e.stale, staleNode{id: l.id})
-	case l.epoch < e.epoch:
-		e.stale = append(e.stale, staleNode{link: l})
+	case r.link == nil:
+		e.dropStored(r.id)
+	case r.link.stored.Load():
+		e.dropStored(r.link.id)
+	case r.link.epoch < e.epoch:
+		e.stale = append(e.stale, staleNode{link: r.link})
 	default:
 		e.newBytes -= n.cost()
 	}
 }
 
-// draft is a node being put together. It may break the rule that a node has a value or two children.
-type draft struct {
-	path  []byte
-	value []byte
-	has   bool
-	kids  [16]*link
+func (e *edit) dropStored(id NodeID) {
+	e.stale = append(e.stale, staleNode{id: id})
+	e.tree.cache.forget(id)
 }
 
-// update applies sorted changes, at least one, which all lead to l, depth nibbles down. It returns l itself when they
-// change nothing, nil when nothing is left.
-func (e *edit) update(l *link, changes []change, depth int) (*link, error) {
+// draft is a node being put together. It may break the rule that a node has a value or two children. Its children are the
+// links, and those of base that bitmap has and fresh has not.
+type draft struct {
+	path          path
+	value         []byte
+	has           bool
+	borrowed      bool // the value is part of bytes that others own
+	bitmap, fresh uint16
+	base          record
+	links         [16]*link
+}
+
+// set makes l the child for a nibble; nil takes it away.
+func (d *draft) set(nibble byte, l *link) {
+	bit := uint16(1) << nibble
+	d.links[nibble] = l
 	if l == nil {
-		return e.build(changes, depth), nil
+		d.bitmap, d.fresh = d.bitmap&^bit, d.fresh&^bit
+		return
 	}
-	n, err := e.tree.load(l, depth)
+	d.bitmap, d.fresh = d.bitmap|bit, d.fresh|bit
+}
+
+// update applies sorted changes, at least one, which all lead to r, depth nibbles down. It returns the link to what
+// replaces r's node, nil when nothing is left, and whether the changes changed anything.
+func (e *edit) update(r ref, changes []change, depth int) (l *link, changed bool, err error) {
+	n, err := e.tree.load(r, depth)
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	// Between two keys that share a prefix all keys do, so the outer ones tell where the changes leave the path.
-	common := min(commonPrefix(n.path, changes[0].key[depth:]), commonPrefix(n.path, changes[len(changes)-1].key[depth:]))
-	d := e.draft(n, common)
-	changed := false
-	if len(changes[0].key) == depth+common {
+	common := min(n.path.common(changes[0].key, depth), n.path.common(changes[len(changes)-1].key, depth))
+	var d draft
+	e.begin(&d, &n, common)
+	below := depth + common
+	if 2*len(changes[0].key) == below {
 		changed = d.apply(changes[0])
 		changes = changes[1:]
 	}
-	err = eachNibble(changes, depth+common, func(nibble byte, group []change) error {
-		kid, err := e.update(d.kids[nibble], group, depth+common+1)
+	for len(changes) > 0 {
+		var nibble byte
+		var group []change
+		nibble, group, changes = cutNibble(changes, below)
+		other, err := e.updateKid(&d, nibble, group, below+1)
 		if err != nil {
-			return err
+			return nil, false, err
 		}
-		changed = changed || kid != d.kids[nibble]
-		d.kids[nibble] = kid
-		return nil
-	})
-	if err != nil {
-		return nil, err
+		changed = changed || other
 	}
 	if !changed {
-		return l, nil
+		return nil, false, nil
 	}
-	e.drop(l, n)
-	return e.finish(&d, depth)
+	e.drop(r, &n)
+	l, err = e.finish(&d, depth)
+	return l, true, err
 }
 
-// draft starts from n, cut after the first common nibbles of its path: what is below becomes the only child.
-func (e *edit) draft(n *node, common int) draft {
-	if common < len(n.path) {
-		d := draft{path: n.path[:common:common]}
-		lower := *n
-		lower.path = n.path[common+1:]
-		d.kids[n.path[common]] = e.newLink(&lower)
-		return d
+// updateKid applies changes to a draft's child, which there may not be, and reports whether that made a difference.
+func (e *edit) updateKid(d *draft, nibble byte, changes []change, depth int) (changed bool, err error) {
+	bit := uint16(1) << nibble
+	var l *link
+	switch {
+	case d.bitmap&bit == 0:
+		l = e.build(changes, depth)
+		changed = l != nil
+	case d.fresh&bit != 0:
+		l, changed, err = e.update(ref{link: d.links[nibble]}, changes, depth)
+	default:
+		i := rank(d.base.bitmap, nibble)
+		l, changed, err = e.update(ref{id: d.base.idOf(i), hash: Hash(d.base.hashOf(i))}, changes, depth)
 	}
-	d := draft{path: n.path, value: n.value, has: n.has}
-	for nibble, i := 0, 0; i < len(n.kids); nibble++ {
-		if n.bitmap&(1<<nibble) != 0 {
-			d.kids[nibble] = n.kids[i]
-			i++
-		}
+	if changed && err == nil {
+		d.set(nibble, l)
 	}
-	return d
+	return changed, err
+}
+
+// begin starts from n, cut after the first common nibbles of its path: what is below becomes the only child.
+func (e *edit) begin(d *draft, n *node, common int) {
+	if common < int(n.path.len) {
+		d.path = n.path.cut(0, common).clone()
+		lower := n.own()
+		lower.path = lower.path.cut(common+1, int(n.path.len))
+		d.set(n.path.at(common), e.newLink(&lower))
+		return
+	}
+	if n.bitmap == 0 && n.base.bytes != nil { // a stored leaf: the record goes, and would stay for these few bytes
+		d.path, d.value, d.has, d.borrowed = n.path.clone(), n.value, n.has, true
+		return
+	}
+	own := n.own()
+	d.path, d.value, d.has = own.path, own.value, own.has
+	d.bitmap, d.fresh, d.base = own.bitmap, own.fresh, own.base
+	links := n.links
+	for left := n.fresh; left != 0; left &= left - 1 {
+		d.links[bits.TrailingZeros16(left)], links = links[0], links[1:]
+	}
 }
 
 // apply changes the draft's own value and reports whether that made a difference.
 func (d *draft) apply(c change) bool {
 	if c.del {
 		changed := d.has
-		d.value, d.has = nil, false
+		d.value, d.has, d.borrowed = nil, false, false
 		return changed
 	}
 	if d.has && bytes.Equal(d.value, c.value) {
 		return false
 	}
-	d.value, d.has = c.value, true
+	d.value, d.has, d.borrowed = c.value, true, false
 	return true
 }
 
 // finish makes a node of the draft: nothing if it is empty; merged with its child if that is all it has.
 func (e *edit) finish(d *draft, depth int) (*link, error) {
-	count, only := 0, byte(0)
-	for nibble, k := range d.kids {
-		if k != nil {
-			count, only = count+1, byte(nibble)
-		}
-	}
+	count := bits.OnesCount16(d.bitmap)
 	if d.has || count > 1 {
-		return e.newLink(d.node(count)), nil
+		return e.newLink(d.node()), nil
 	}
 	if count == 0 {
 		return nil, nil
 	}
-	child, err := e.tree.load(d.kids[only], depth+len(d.path)+1)
+	nibble := byte(bits.TrailingZeros16(d.bitmap))
+	half := d.node()
+	only, _ := half.kid(nibble)
+	child, err := e.tree.load(only, depth+int(d.path.len)+1)
 	if err != nil {
 		return nil, err
 	}
-	e.drop(d.kids[only], child)
-	merged := *child
-	merged.path = slices.Concat(d.path, []byte{only}, child.path)
-	return e.newLink(&merged), nil
+	e.drop(only, &child)
+	child = child.own()
+	child.path = join(d.path, nibble, child.path)
+	return e.newLink(&child), nil
 }
 
-func (d *draft) node(count int) *node {
-	n := &node{path: d.path, value: d.value, has: d.has, kids: make([]*link, 0, count)}
-	for nibble, k := range d.kids {
-		if k != nil {
-			n.bitmap |= 1 << nibble
-			n.kids = append(n.kids, k)
+func (d *draft) node() *node {
+	n := &node{path: d.path, value: d.value, has: d.has, bitmap: d.bitmap, fresh: d.fresh}
+	if d.borrowed {
+		n.value = bytes.Clone(d.value)
+	}
+	if d.bitmap != d.fresh {
+		n.base = d.base
+	}
+	if d.fresh != 0 {
+		n.links = make([]*link, 0, bits.OnesCount16(d.fresh))
+		for left := d.fresh; left != 0; left &= left - 1 {
+			n.links = append(n.links, d.links[bits.TrailingZeros16(left)])
 		}
 	}
 	return n
@@ -230,43 +281,28 @@ func (e *edit) build(changes []change, depth int) *link {
 	if len(changes) == 0 {
 		return nil
 	}
-	first, last := changes[0].key[depth:], changes[len(changes)-1].key[depth:]
-	d := draft{path: first[:commonPrefix(first, last)]}
-	depth += len(d.path)
-	if len(changes[0].key) == depth {
+	first := keyPath(changes[0].key, depth)
+	var d draft
+	d.path = first.cut(0, first.common(changes[len(changes)-1].key, depth))
+	depth += int(d.path.len)
+	if 2*len(changes[0].key) == depth {
 		d.value, d.has = changes[0].value, true
 		changes = changes[1:]
 	}
-	count := 0
-	_ = eachNibble(changes, depth, func(nibble byte, group []change) error { // never fails
-		d.kids[nibble] = e.build(group, depth+1)
-		count++
-		return nil
-	})
-	return e.newLink(d.node(count))
-}
-
-// eachNibble calls fn for each run of sorted changes with the same nibble at depth.
-func eachNibble(changes []change, depth int, fn func(nibble byte, group []change) error) error {
 	for len(changes) > 0 {
-		nibble, n := changes[0].key[depth], 1
-		for n < len(changes) && changes[n].key[depth] == nibble {
-			n++
-		}
-		if err := fn(nibble, changes[:n]); err != nil {
-			return err
-		}
-		changes = changes[n:]
+		var nibble byte
+		var group []change
+		nibble, group, changes = cutNibble(changes, depth)
+		d.set(nibble, e.build(group, depth+1))
 	}
-	return nil
+	return e.newLink(d.node())
 }
 
-func commonPrefix(a, b []byte) int {
-	n := min(len(a), len(b))
-	for i := range n {
-		if a[i] != b[i] {
-			return i
-		}
+// cutNibble returns the run of sorted changes at the front that have the same nibble at depth, and what is left.
+func cutNibble(changes []change, depth int) (nibble byte, group, rest []change) {
+	nibble, n := nibbleAt(changes[0].key, depth), 1
+	for n < len(changes) && nibbleAt(changes[n].key, depth) == nibble {
+		n++
 	}
-	return n
+	return nibble, changes[:n], changes[n:]
 }

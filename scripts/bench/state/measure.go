@@ -6,11 +6,14 @@ import (
 	"context"
 	"crypto/ed25519"
 	"encoding/binary"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"runtime"
+	"runtime/pprof"
 	"strconv"
 	"strings"
 	"sync"
@@ -58,7 +61,7 @@ func newWorld(o options) (*world, error) {
 		return nil, err
 	}
 	w := &world{dir: dir, proc: seeded(1, 0), limits: node.DefaultLimits()}
-	w.limits.CacheBytes, w.limits.StateCacheBytes = o.cache<<20, o.cache<<20
+	w.limits.CacheBytes, w.limits.StateCacheBytes = o.cache<<20, o.stateCache<<20
 	w.gen = &chain.Genesis{
 		ChainID: "bench", ChainVersion: chain.LedgerVersion, Created: time.Unix(1_700_000_000, 0).UTC(),
 		Processor: chain.Processor{PublicKey: public(w.proc)}, Balances: map[chain.PublicKey]map[string]chain.Amount{},
@@ -111,7 +114,7 @@ func (w *world) genesis() (*block.Block, *chain.State, error) {
 }
 
 // fill puts n accounts into the state after genesis, checkpoint by checkpoint.
-func (w *world) fill(ctx context.Context, n int) error {
+func (w *world) fill(ctx context.Context, n int, cold bool) error {
 	zero, st, err := w.genesis()
 	if err != nil {
 		return err
@@ -122,7 +125,7 @@ func (w *world) fill(ctx context.Context, n int) error {
 		return fmt.Errorf("no account to copy: %w", err)
 	}
 	for from := 0; from < n; {
-		to := min(from+20_000, n)
+		to := min(from+max(20_000, n/10), n)
 		changes := make([]merkle.Change, 0, to-from)
 		for ; from < to; from++ {
 			changes = append(changes, merkle.Change{Key: chain.AccountKey(account(uint64(from))), Value: value})
@@ -148,7 +151,10 @@ func (w *world) fill(ctx context.Context, n int) error {
 	if err := w.open(); err != nil {
 		return err
 	}
-	return w.load()
+	if err := w.load(); err != nil || cold {
+		return err
+	}
+	return w.st.Map().Warm(func() error { return ctx.Err() })
 }
 
 func (w *world) prune(keep int) error {
@@ -215,95 +221,158 @@ func (w *world) build(txs []*chain.Tx, answered func(error)) (*chain.State, erro
 	return next, nil
 }
 
-// measure fills a store and executes on it.
-func measure(ctx context.Context, o options, n int) (_ *result, err error) {
+// measure fills a store, then does what it is told: a number of transactions to execute, or "end".
+func measure(ctx context.Context, o options, n int) (err error) {
 	w, err := newWorld(o)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { err = errors.Join(err, w.store.Close(), os.RemoveAll(w.dir)) }()
-	r := &result{}
-	t := time.Now()
-	if err := w.fill(ctx, n); err != nil {
-		return nil, err
-	}
-	r.FillSeconds = since(t)
-	if err := resetPeak(); err != nil {
-		return nil, err
-	}
-	if err := w.execute(ctx, o, n, r); err != nil {
-		return nil, err
-	}
-	if r.PeakMB, err = peakMB(); err != nil {
-		return nil, err
-	}
-	u, err := w.store.DiskUsage()
-	if err != nil {
-		return nil, err
-	}
-	r.StoreMB = float64(u.StoreBytes) / (1 << 20)
-	return r, w.proofs(n, r)
-}
-
-func (w *world) execute(ctx context.Context, o options, n int, r *result) error {
-	rng := rand.New(rand.NewPCG(1, uint64(n)))
-	checkpoints := make(chan *chain.State, 1)
-	failed := make(chan error, 1)
-	var wg sync.WaitGroup
-	wg.Go(func() {
-		for st := range checkpoints {
-			if _, err := w.store.SaveState(ctx, st.Map(), st.Height(), st.BlockHash()); err != nil {
-				failed <- err
-				return
-			}
-			if err := w.prune(4); err != nil {
-				failed <- err
-				return
-			}
-		}
-	})
-	slots := make(chan struct{}, 4) // so many blocks may wait for their fsync
-	busy, txsDone := time.Duration(0), 0
-	before, err := written()
 	if err != nil {
 		return err
 	}
-	logBefore := w.store.Stats().Bytes
-	for end := time.Duration(o.seconds) * time.Second; busy < end; {
-		txs, err := w.transfers(o.blockTxs, func() chain.PublicKey { return account(rng.Uint64N(uint64(n))) })
+	defer func() { err = errors.Join(err, w.store.Close(), os.RemoveAll(w.dir)) }()
+	r, t := &result{}, time.Now()
+	if err := w.fill(ctx, n, o.cold); err != nil {
+		return err
+	}
+	r.FillSeconds = since(t)
+	out := json.NewEncoder(os.Stdout)
+	if err := errors.Join(resetPeak(), out.Encode(slice{})); err != nil {
+		return err
+	}
+	stop, err := profile(o.profile, n)
+	if err != nil {
+		return err
+	}
+	e := newExecution(w, n)
+	if err := errors.Join(e.serve(ctx, o, out), stop(), e.report(r), w.proofs(n, r)); err != nil {
+		return err
+	}
+	return out.Encode(r)
+}
+
+// serve executes what standard input asks for.
+func (e *execution) serve(ctx context.Context, o options, out *json.Encoder) error {
+	for in := bufio.NewScanner(os.Stdin); in.Scan() && in.Text() != "end"; {
+		txs, err := strconv.Atoi(in.Text())
 		if err != nil {
 			return err
 		}
-		t := time.Now()
+		s, err := e.slice(ctx, txs, o.blockTxs)
+		if err != nil {
+			return err
+		}
+		if err := out.Encode(s); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// execution executes transactions to accounts drawn from all.
+type execution struct {
+	w        *world
+	to       func() chain.PublicKey
+	txs      int
+	disk     int64 // bytes written up to the first slice
+	log      uint64
+	started  bool
+	inFlight chan struct{} // blocks that wait for their fsync
+}
+
+func newExecution(w *world, n int) *execution {
+	rng := rand.New(rand.NewPCG(1, uint64(n)))
+	return &execution{
+		w: w, to: func() chain.PublicKey { return account(rng.Uint64N(uint64(n))) }, inFlight: make(chan struct{}, 4),
+	}
+}
+
+// slice executes some transactions.
+func (e *execution) slice(ctx context.Context, txs, blockTxs int) (s slice, err error) {
+	all, err := e.w.transfers(txs, e.to)
+	if err != nil {
+		return s, err
+	}
+	runtime.GC() // of what making them left
+	if !e.started {
+		e.started, e.log = true, e.w.store.Stats().Bytes
+		if e.disk, err = written(); err != nil {
+			return s, err
+		}
+	}
+	cpu, t := cpuSeconds(), time.Now()
+	if err := e.execute(ctx, all, blockTxs); err != nil {
+		return s, err
+	}
+	s.Wall, s.Txs = since(t), len(all)
+	e.txs += len(all)
+	const step = 20 * time.Millisecond
+	for before := cpuSeconds(); ; before = cpuSeconds() { // compactions go on for a while
+		time.Sleep(step)
+		if cpuSeconds()-before < step.Seconds()/20 {
+			break
+		}
+	}
+	s.CPU = cpuSeconds() - cpu
+	return s, nil
+}
+
+func (e *execution) execute(ctx context.Context, txs []*chain.Tx, blockTxs int) error {
+	checkpoints, failed := make(chan *chain.State, 1), make(chan error, 1)
+	go func() {
+		defer close(failed)
+		for st := range checkpoints {
+			_, err := e.w.store.SaveState(ctx, st.Map(), st.Height(), st.BlockHash())
+			if err == nil {
+				err = e.w.prune(4)
+			}
+			if err != nil {
+				failed <- err
+				return
+			}
+		}
+	}()
+	for ; len(txs) > 0; txs = txs[min(blockTxs, len(txs)):] {
 		select {
-		case slots <- struct{}{}:
+		case e.inFlight <- struct{}{}:
 		case err := <-failed:
 			return err
 		}
-		st, err := w.build(txs, func(error) { <-slots })
+		st, err := e.w.build(txs[:min(blockTxs, len(txs))], func(error) { <-e.inFlight })
 		if err != nil {
 			return err
 		}
 		if st.Map().Sealed() {
-			checkpoints <- st // waits while the one before the last is written, as a node does when memory fills up
+			select {
+			case checkpoints <- st: // waits while the one before the last is written, as a node does when memory fills up
+			case err := <-failed:
+				return err
+			}
 		}
-		busy += time.Since(t)
-		txsDone += len(txs)
 	}
-	t := time.Now()
 	close(checkpoints)
-	wg.Wait()
-	for range cap(slots) {
-		slots <- struct{}{}
+	for range cap(e.inFlight) {
+		e.inFlight <- struct{}{}
 	}
-	busy += time.Since(t) // what was put off belongs to it
-	after, err := written()
+	for range cap(e.inFlight) {
+		<-e.inFlight
+	}
+	return <-failed
+}
+
+// report fills in what all slices together took.
+func (e *execution) report(r *result) (err error) {
+	if r.PeakMB, err = peakMB(); err != nil {
+		return err
+	}
+	disk, err := written()
 	if err != nil {
 		return err
 	}
-	r.TxPerSecond = float64(txsDone) / busy.Seconds()
-	r.DiskPerTx = float64(after-before) / float64(txsDone)
-	r.LogPerTx = float64(w.store.Stats().Bytes-logBefore) / float64(txsDone)
+	u, err := e.w.store.DiskUsage()
+	if err != nil {
+		return err
+	}
+	r.StoreMB, r.CacheMB = float64(u.StoreBytes)/(1<<20), float64(e.w.st.Map().CachedBytes())/(1<<20)
+	r.DiskPerTx = float64(disk-e.disk) / float64(e.txs)
+	r.LogPerTx = float64(e.w.store.Stats().Bytes-e.log) / float64(e.txs)
 	return nil
 }
 
@@ -332,6 +401,24 @@ func (w *world) proofs(n int, r *result) error {
 	}
 	r.CheckMicros = 1e6 * since(t) / count
 	return nil
+}
+
+// profile starts a CPU profile, if one is wanted, and returns what ends it.
+func profile(name string, n int) (stop func() error, err error) {
+	if name == "" {
+		return func() error { return nil }, nil
+	}
+	f, err := os.Create(name + strconv.Itoa(n))
+	if err != nil {
+		return nil, err
+	}
+	if err := pprof.StartCPUProfile(f); err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return func() error {
+		pprof.StopCPUProfile()
+		return f.Close()
+	}, nil
 }
 
 // written is how many bytes this process has made the kernel write.
