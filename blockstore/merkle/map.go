@@ -156,11 +156,7 @@ func (w *walk) visit(r ref) (bool, error) {
 	if n.has && bytes.Compare(w.at, w.from) >= 0 && !w.fn(w.pack(), n.value) {
 		return false, nil
 	}
-	for nibble := range byte(16) {
-		kid, ok := n.kid(nibble)
-		if !ok {
-			continue
-		}
+	for nibble, kid := range n.children() {
 		w.at = append(w.at, nibble)
 		more, err := w.visit(kid)
 		if !more || err != nil {

@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"iter"
 	"math/bits"
 	"sync/atomic"
 )
@@ -82,6 +83,39 @@ func (n *node) kid(nibble byte) (ref, bool) {
 	}
 }
 
+// children yields the nibble of each child and what leads to it, lowest nibble first.
+func (n *node) children() iter.Seq2[byte, ref] {
+	return func(yield func(byte, ref) bool) {
+		for left := n.bitmap; left != 0; left &= left - 1 {
+			nibble := byte(bits.TrailingZeros16(left))
+			kid, _ := n.kid(nibble)
+			if !yield(nibble, kid) {
+				return
+			}
+		}
+	}
+}
+
+// nodeHash returns the node's hash, which must be known.
+func (r ref) nodeHash() Hash {
+	if r.link != nil {
+		return r.link.hash
+	}
+	return r.hash
+}
+
+// storedID returns the node's id if it is stored, otherwise 0.
+func (r ref) storedID() NodeID {
+	switch {
+	case r.link == nil:
+		return r.id
+	case r.link.stored.Load():
+		return r.link.id
+	default:
+		return 0
+	}
+}
+
 // cost estimates the memory that a new node takes, with its link, in bytes. The record is counted in full, though it may
 // be in the cache as well.
 func (n *node) cost() int64 {
@@ -154,8 +188,7 @@ func (n *node) encodeStored(id NodeID) []byte {
 
 func (n *node) appendStored(buf []byte, id NodeID) []byte {
 	buf = n.encode(buf)
-	for left := n.bitmap; left != 0; left &= left - 1 {
-		kid, _ := n.kid(byte(bits.TrailingZeros16(left)))
+	for _, kid := range n.children() {
 		if kid.link != nil {
 			kid.id = kid.link.id
 		}

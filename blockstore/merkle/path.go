@@ -48,6 +48,15 @@ func (p path) pack(buf []byte) []byte {
 	return buf
 }
 
+// nibbles returns them one a byte.
+func (p path) nibbles() []byte {
+	out := make([]byte, p.len)
+	for i := range out {
+		out[i] = p.at(i)
+	}
+	return out
+}
+
 // clone returns the path in bytes of its own.
 func (p path) clone() path {
 	if p.len == 0 {

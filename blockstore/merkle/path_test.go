@@ -15,13 +15,6 @@ func pathOf(nibbles ...byte) path {
 	return p
 }
 
-func unpack(p path) (out []byte) {
-	for i := range int(p.len) {
-		out = append(out, p.at(i))
-	}
-	return out
-}
-
 // Paths at all offsets do what slices of nibbles do.
 func TestPathAgainstNibbles(t *testing.T) {
 	rng := rand.New(rand.NewPCG(4, 4))
@@ -37,8 +30,8 @@ func TestPathAgainstNibbles(t *testing.T) {
 		to := from + rng.IntN(len(want)-from+1)
 		p, want = p.cut(from, to), want[from:to]
 		for _, q := range []path{p, p.clone()} {
-			if !bytes.Equal(unpack(q), want) || int(q.len) != len(want) {
-				t.Fatalf("path %x of %x, want %x", unpack(q), key, want)
+			if !bytes.Equal(q.nibbles(), want) || int(q.len) != len(want) {
+				t.Fatalf("path %x of %x, want %x", q.nibbles(), key, want)
 			}
 		}
 		packed := pathOf(want...)
@@ -53,8 +46,8 @@ func TestPathAgainstNibbles(t *testing.T) {
 		if got := p.common(other, at); got != common {
 			t.Fatalf("%x and %x from %d have %d nibbles in common, got %d", want, other, at, common, got)
 		}
-		if got, want := join(p, 7, keyPath(other, at)), append(append(bytes.Clone(want), 7), nibbles(other)[at:]...); !bytes.Equal(unpack(got), want) {
-			t.Fatalf("joined to %x, want %x", unpack(got), want)
+		if got, want := join(p, 7, keyPath(other, at)), append(append(bytes.Clone(want), 7), nibbles(other)[at:]...); !bytes.Equal(got.nibbles(), want) {
+			t.Fatalf("joined to %x, want %x", got.nibbles(), want)
 		}
 	}
 }

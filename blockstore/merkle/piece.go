@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math/bits"
+	"slices"
 )
 
 // A node's position is the nibbles, one a byte, that lead from the root down to and including the nibble that selects the
@@ -36,16 +37,17 @@ func (o *Outline) Below(pos []byte, c Child) []byte {
 // can stand there. It does not know the node's hash. It never panics and allocates no more than a small multiple of
 // len(enc).
 func ReadNode(enc []byte, depth int) (Outline, error) {
-	n, err := decodeNode(enc)
+	rec, err := decodeNode(enc)
+	n := rec.node()
 	if err == nil {
 		err = n.fits(depth)
 	}
 	if err != nil {
 		return Outline{}, fmt.Errorf("read state node: %w", err)
 	}
-	out := Outline{Path: n.path, Children: make([]Child, 0, len(n.kids))}
-	for i, left := 0, n.bitmap; left != 0; i, left = i+1, left&(left-1) {
-		out.Children = append(out.Children, Child{Nibble: byte(bits.TrailingZeros16(left)), Hash: n.kids[i].hash})
+	out := Outline{Path: n.path.nibbles(), Children: make([]Child, 0, bits.OnesCount16(n.bitmap))}
+	for nibble, kid := range n.children() {
+		out.Children = append(out.Children, Child{Nibble: nibble, Hash: kid.hash})
 	}
 	return out, nil
 }
@@ -64,77 +66,79 @@ func AppendStored(buf, enc []byte, id NodeID, children []NodeID) []byte {
 // At returns the hash and the id of the node at a position, false if there is none. The id is 0 while the node is not
 // stored.
 func (m *Map) At(pos []byte) (hash Hash, id NodeID, ok bool, err error) {
-	l, err := m.linkAt(pos)
-	if l == nil || err != nil {
+	r, ok, err := m.refAt(pos)
+	if !ok || err != nil {
 		return Hash{}, 0, false, err
 	}
-	if l.stored.Load() {
-		id = l.id
-	}
-	return l.hash, id, true, nil
+	return r.nodeHash(), r.storedID(), true, nil
 }
 
 // NodeAt returns the bytes of the node at a position, nil if there is none.
 func (m *Map) NodeAt(pos []byte) ([]byte, error) {
-	l, err := m.linkAt(pos)
-	if l == nil || err != nil {
+	r, ok, err := m.refAt(pos)
+	if !ok || err != nil {
 		return nil, err
 	}
-	n, err := m.tree.load(l, len(pos))
+	n, err := m.tree.load(r, len(pos))
 	if err != nil {
 		return nil, err
 	}
 	return n.encode(nil), nil
 }
 
-func (m *Map) linkAt(pos []byte) (*link, error) {
+// refAt returns what leads to the node at a position, false if there is none.
+func (m *Map) refAt(pos []byte) (r ref, ok bool, err error) {
 	m.Root() // so that all hashes are known
-	l, at := m.root, 0
-	for l != nil && at < len(pos) {
-		n, err := m.tree.load(l, at)
+	at := 0
+	for r, ok = m.top(); ok && at < len(pos); at++ {
+		n, err := m.tree.load(r, at)
 		if err != nil {
-			return nil, err
+			return ref{}, false, err
 		}
-		if at += len(n.path); at >= len(pos) || !bytes.Equal(pos[at-len(n.path):at], n.path) {
-			return nil, nil
+		own := n.path.nibbles()
+		if at += len(own); at >= len(pos) || !bytes.Equal(pos[at-len(own):at], own) {
+			return ref{}, false, nil
 		}
-		l = n.kid(pos[at] & 0x0f)
-		at++
+		r, ok = n.kid(pos[at] & 0x0f)
 	}
-	return l, nil
+	return r, ok, nil
 }
 
 // Walk calls fn, in pre-order, for each node of the subtree at pos whose position is not before from, until fn returns
 // false; a nil from is pos. There may be no such subtree. fn may keep what it gets.
 func (m *Map) Walk(pos, from []byte, fn func(pos, enc []byte) bool) error {
-	l, err := m.linkAt(pos)
-	if l == nil || err != nil {
+	r, ok, err := m.refAt(pos)
+	if !ok || err != nil {
 		return err
 	}
-	_, err = m.tree.walk(l, pos, from, fn)
+	_, err = m.tree.walk(r, pos, from, fn)
 	return err
 }
 
-func (t *tree) walk(l *link, pos, from []byte, fn func(pos, enc []byte) bool) (bool, error) {
+func (t *tree) walk(r ref, pos, from []byte, fn func(pos, enc []byte) bool) (bool, error) {
 	above := bytes.HasPrefix(from, pos) && len(from) > len(pos)
 	if !above && bytes.Compare(pos, from) < 0 {
 		return true, nil // and all that is below
 	}
-	n, err := t.load(l, len(pos))
+	n, err := t.read(r, len(pos), not)
 	if err != nil {
 		return false, err
 	}
 	if !above && !fn(pos, n.encode(nil)) {
 		return false, nil
 	}
-	for i, left := 0, n.bitmap; left != 0; i, left = i+1, left&(left-1) {
-		below := append(append(make([]byte, 0, len(pos)+len(n.path)+1), pos...), n.path...)
-		more, err := t.walk(n.kids[i], append(below, byte(bits.TrailingZeros16(left))), from, fn)
+	for nibble, kid := range n.children() {
+		more, err := t.walk(kid, n.below(pos, nibble), from, fn)
 		if !more || err != nil {
 			return false, err
 		}
 	}
 	return true, nil
+}
+
+// below returns the position of a child of the node at pos.
+func (n *node) below(pos []byte, nibble byte) []byte {
+	return append(slices.Concat(pos, n.path.nibbles()), nibble)
 }
 
 // Dropped calls fn with the id of each stored node of m that next does not have at the same position under the same id,
@@ -143,26 +147,25 @@ func (m *Map) Dropped(next *Map, fn func(id NodeID) error) error {
 	if m.root == nil {
 		return nil
 	}
-	return m.tree.dropped(m.root, nil, next, fn)
+	return m.tree.dropped(ref{link: m.root}, nil, next, fn)
 }
 
-func (t *tree) dropped(l *link, pos []byte, next *Map, fn func(id NodeID) error) error {
-	if l.stored.Load() {
+func (t *tree) dropped(r ref, pos []byte, next *Map, fn func(id NodeID) error) error {
+	if own := r.storedID(); own != 0 {
 		_, id, ok, err := next.At(pos)
-		if err != nil || ok && id == l.id {
+		if err != nil || ok && id == own {
 			return err
 		}
-		if err := fn(l.id); err != nil {
+		if err := fn(own); err != nil {
 			return err
 		}
 	}
-	n, err := t.load(l, len(pos))
+	n, err := t.read(r, len(pos), not)
 	if err != nil {
 		return err
 	}
-	for i, left := 0, n.bitmap; left != 0; i, left = i+1, left&(left-1) {
-		below := append(append(make([]byte, 0, len(pos)+len(n.path)+1), pos...), n.path...)
-		if err := t.dropped(n.kids[i], append(below, byte(bits.TrailingZeros16(left))), next, fn); err != nil {
+	for nibble, kid := range n.children() {
+		if err := t.dropped(kid, n.below(pos, nibble), next, fn); err != nil {
 			return err
 		}
 	}
@@ -172,9 +175,7 @@ func (t *tree) dropped(l *link, pos []byte, next *Map, fn func(id NodeID) error)
 // Check reads the whole subtree whose topmost node has this hash, is stored under id and stands at a position of depth
 // nibbles, and reports the first node that is missing or is not what its hash says.
 func Check(store NodeStore, hash Hash, id NodeID, depth int) error {
-	l := &link{}
-	l.setStored(hash, id)
-	return newTree(store, []Option{WithCacheBytes(0)}).eachNode(l, depth, func(NodeID) error { return nil })
+	return newTree(store, []Option{WithCacheBytes(0)}).eachNode(ref{id: id, hash: hash}, depth, func(NodeID) error { return nil })
 }
 
 // ReadStored decodes what is stored under id, as ReadNode does a node's bytes.
@@ -183,5 +184,5 @@ func ReadStored(rec []byte, id NodeID, depth int) (Outline, error) {
 	if err != nil {
 		return Outline{}, fmt.Errorf("read state node %d: %w", id, err)
 	}
-	return ReadNode(hashed, depth)
+	return ReadNode(rec[:hashed], depth)
 }

@@ -134,19 +134,14 @@ func (t *tree) eachNode(r ref, depth int, fn func(id NodeID) error) error {
 	if err != nil {
 		return err
 	}
-	if r.link != nil && r.link.stored.Load() {
-		r.id = r.link.id
-	}
-	if r.id != 0 {
-		if err := fn(r.id); err != nil {
+	if id := r.storedID(); id != 0 {
+		if err := fn(id); err != nil {
 			return err
 		}
 	}
-	for nibble := range byte(16) {
-		if kid, ok := n.kid(nibble); ok {
-			if err := t.eachNode(kid, depth+int(n.path.len)+1, fn); err != nil {
-				return err
-			}
+	for _, kid := range n.children() {
+		if err := t.eachNode(kid, depth+int(n.path.len)+1, fn); err != nil {
+			return err
 		}
 	}
 	return nil

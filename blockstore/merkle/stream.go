@@ -3,6 +3,7 @@ package merkle
 import (
 	"errors"
 	"fmt"
+	"math/bits"
 )
 
 // ErrBadStream is returned when nodes that were given to a [Builder] are not, children first, those of one map.
@@ -17,7 +18,7 @@ func (m *Map) Stream(fn func(enc []byte) error) error {
 	}
 	m.Root() // all children have their hashes
 	s := streamer{tree: m.tree, fn: fn}
-	return s.visit(m.root, 0)
+	return s.visit(ref{link: m.root}, 0)
 }
 
 type streamer struct {
@@ -26,13 +27,13 @@ type streamer struct {
 	buf  []byte
 }
 
-func (s *streamer) visit(l *link, depth int) error {
-	n, err := s.tree.load(l, depth)
+func (s *streamer) visit(r ref, depth int) error {
+	n, err := s.tree.read(r, depth, not)
 	if err != nil {
 		return err
 	}
-	for _, k := range n.kids {
-		if err := s.visit(k, depth+len(n.path)+1); err != nil {
+	for _, k := range n.children() {
+		if err := s.visit(k, depth+int(n.path.len)+1); err != nil {
 			return err
 		}
 	}
@@ -74,22 +75,23 @@ func (b *Builder) Add(enc []byte) error {
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrBadStream, err)
 	}
-	if len(n.kids) > len(b.open) {
-		return fmt.Errorf("%w: %d children, %d nodes before it", ErrBadStream, len(n.kids), len(b.open))
+	kids, path := bits.OnesCount16(n.bitmap), int(n.pathLen)
+	if kids > len(b.open) {
+		return fmt.Errorf("%w: %d children, %d nodes before it", ErrBadStream, kids, len(b.open))
 	}
-	own := built{hash: HashNode(enc), id: b.next, nibbles: len(n.path), parity: -1, bare: n.has && len(n.path) == 0}
+	own := built{hash: HashNode(enc), id: b.next, nibbles: path, parity: -1, bare: n.has && path == 0}
 	if n.has {
-		own.parity = len(n.path) % 2
+		own.parity = path % 2
 	}
-	first := len(b.open) - len(n.kids)
-	for i, k := range n.kids {
-		below := b.open[first+i]
-		if below.hash != k.hash {
+	first := len(b.open) - kids
+	ids := make([]NodeID, kids)
+	for i, below := range b.open[first:] {
+		if below.hash != Hash(n.hashOf(i)) {
 			return fmt.Errorf("%w: child %d is another node", ErrBadStream, i)
 		}
-		k.id = below.id
-		own.nibbles = max(own.nibbles, len(n.path)+1+below.nibbles)
-		parity := (len(n.path) + 1 + below.parity) % 2
+		ids[i] = below.id
+		own.nibbles = max(own.nibbles, path+1+below.nibbles)
+		parity := (path + 1 + below.parity) % 2
 		if own.parity >= 0 && parity != own.parity {
 			return fmt.Errorf("%w: keys of half bytes", ErrBadStream)
 		}
@@ -98,7 +100,7 @@ func (b *Builder) Add(enc []byte) error {
 	if own.nibbles > maxNibbles || first >= maxOpen {
 		return fmt.Errorf("%w: too deep", ErrBadStream)
 	}
-	if err := b.put(own.id, n.encodeStored(nil, own.id)); err != nil {
+	if err := b.put(own.id, AppendStored(nil, enc, own.id, ids)); err != nil {
 		return fmt.Errorf("store state node %d: %w", own.id, err)
 	}
 	b.next++
@@ -127,10 +129,8 @@ func Walk(store NodeStore, root Hash, id NodeID, visit func(id NodeID, hash Hash
 	if root == EmptyRoot() {
 		return nil
 	}
-	l := &link{}
-	l.setStored(root, id)
 	w := walker{tree: newTree(store, []Option{WithCacheBytes(0)}), visit: visit}
-	return w.walk(l, 0)
+	return w.walk(ref{id: id, hash: root}, 0)
 }
 
 type walker struct {
@@ -138,16 +138,16 @@ type walker struct {
 	visit func(id NodeID, hash Hash) (bool, error)
 }
 
-func (w *walker) walk(l *link, depth int) error {
-	if further, err := w.visit(l.id, l.hash); err != nil || !further {
+func (w *walker) walk(r ref, depth int) error {
+	if further, err := w.visit(r.id, r.hash); err != nil || !further {
 		return err
 	}
-	n, err := w.tree.load(l, depth)
+	n, err := w.tree.load(r, depth)
 	if err != nil {
 		return err
 	}
-	for _, k := range n.kids {
-		if err := w.walk(k, depth+len(n.path)+1); err != nil {
+	for _, k := range n.children() {
+		if err := w.walk(k, depth+int(n.path.len)+1); err != nil {
 			return err
 		}
 	}

@@ -104,11 +104,11 @@ func TestBuildTrustsNobody(t *testing.T) {
 
 // Nodes that no map has: keys of half bytes, no key at all, too deep.
 func TestBuildRefusesOddTrees(t *testing.T) {
-	leaf := func(path ...byte) []byte { return (&node{path: path, has: true}).encode(nil) }
+	leaf := func(path ...byte) []byte { return (&node{path: pathOf(path...), has: true}).encode(nil) }
 	over := make([]byte, maxNibbles)
-	inner := &node{path: []byte{1}, bitmap: 3, kids: []*link{{}, {}}}
-	inner.kids[0].setStored(HashNode(leaf(over...)), 0)
-	inner.kids[1].setStored(HashNode(leaf(2, 2)), 0)
+	inner := &node{path: pathOf(1), bitmap: 3, fresh: 3, links: []*link{
+		storedLink(HashNode(leaf(over...)), 0), storedLink(HashNode(leaf(2, 2)), 0),
+	}}
 	for name, nodes := range map[string][][]byte{
 		"half a byte": {leaf(1)}, "no key": {leaf()}, "too deep": {leaf(over...), leaf(2, 2), inner.encode(nil)},
 		"two maps": {leaf(1, 1), leaf(2, 2)}, "no child": {inner.encode(nil)}, "no node": {{}},

@@ -98,21 +98,16 @@ func (e *edit) newLink(n *node) *link {
 // drop notes that the node n that r leads to is not in the new map. What this epoch made and dropped again was never stored
 // and never will be; whatever is older has an id, or gets one if a checkpoint of its epoch is still being written.
 func (e *edit) drop(r ref, n *node) {
+	id := r.storedID()
 	switch {
-	case r.link == nil:
-		e.dropStored(r.id)
-	case r.link.stored.Load():
-		e.dropStored(r.link.id)
+	case id != 0:
+		e.stale = append(e.stale, staleNode{id: id})
+		e.tree.cache.forget(id)
 	case r.link.epoch < e.epoch:
 		e.stale = append(e.stale, staleNode{link: r.link})
 	default:
 		e.newBytes -= n.cost()
 	}
-}
-
-func (e *edit) dropStored(id NodeID) {
-	e.stale = append(e.stale, staleNode{id: id})
-	e.tree.cache.forget(id)
 }
 
 // draft is a node being put together. It may break the rule that a node has a value or two children. Its children are the

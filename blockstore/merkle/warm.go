@@ -1,7 +1,5 @@
 package merkle
 
-import "math/bits"
-
 // warmStep is after how many nodes read Warm asks whether to go on.
 const warmStep = 256
 
@@ -50,8 +48,10 @@ func (w *warming) visit(r ref, depth, level int) error {
 		}
 		return nil
 	}
-	for left := n.bitmap; left != 0 && !w.enough(); left &= left - 1 {
-		kid, _ := n.kid(byte(bits.TrailingZeros16(left)))
+	for _, kid := range n.children() {
+		if w.enough() {
+			break
+		}
 		if err := w.visit(kid, depth+int(n.path.len)+1, level+1); err != nil {
 			return err
 		}
