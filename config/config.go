@@ -253,8 +253,8 @@ func DefaultConfig() Config {
 			PeerQueue:    4096,
 			FreeBytes:    256 << 20,
 
-			StoreCacheBytes: 128 << 20,
-			StateCacheBytes: 128 << 20,
+			StoreCacheBytes: 64 << 20,
+			StateCacheBytes: 192 << 20,
 		},
 		State: State{Keep: 4, CheckpointBlocks: 1000, CheckpointBytes: 64 << 20},
 	}

@@ -86,7 +86,7 @@ func DefaultLimits() Limits {
 		MaxInflight: 4, MaxBlockBytes: 2 << 20, MaxBlockTxs: 4096,
 		Pool:       mempool.DefaultLimits(),
 		MaxPending: 16384, MaxPendingBytes: 64 << 20, PendingFor: 30 * time.Second,
-		CheckpointEvery: 1000, CheckpointBytes: 64 << 20, CacheBytes: 128 << 20, StateCacheBytes: 128 << 20, FreeBytes: 256 << 20,
+		CheckpointEvery: 1000, CheckpointBytes: 64 << 20, CacheBytes: 64 << 20, StateCacheBytes: 192 << 20, FreeBytes: 256 << 20,
 	}
 }
 

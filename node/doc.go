@@ -28,6 +28,7 @@
 //	finalizer                signs committed blocks in order, answers who waits
 //	router                   forwards what had to wait, sends again after a change of leader, gives up after PendingFor
 //	checkpoints              writes the state out now and then
+//	warm                     after a start reads the state ahead of its use, and ends
 //
 // On an idle node a change of goroutine costs more than the work: a request's own goroutine hands its transaction to the
 // leader's pool or has it sent, and a small proposed block is executed on the goroutine that received it.

@@ -312,6 +312,7 @@ func (n *Node) Run(ctx context.Context) error {
 	n.wg.Go(func() { n.finalizer.run(n.ctx) })
 	n.wg.Go(func() { n.engine.run(n.ctx) })
 	n.wg.Go(func() { n.checkpoints.run(n.ctx) })
+	n.wg.Go(func() { n.warm(n.ctx, n.finals.state().Map()) })
 	n.wg.Go(func() { n.router.run(n.ctx) })
 	n.wg.Go(func() { n.askHeights(n.ctx) })
 	n.wg.Go(func() { n.health.run(n.ctx) })
