@@ -109,11 +109,13 @@ type Peer struct {
 type API struct {
 	// Listen is the address and port of the HTTP API.
 	Listen string `json:"listen"`
+	// Page says whether the node serves a page for people at / of that address.
+	Page bool `json:"page"`
 	// TLSCert and TLSKey are the paths of a certificate with its chain and of its key, PEM both. Empty: plain HTTP.
 	TLSCert string `json:"tls_cert"`
 	TLSKey  string `json:"tls_key"`
 	// RateLimit is how many requests a second one client address may make; more are answered 429. 0: as many as it likes.
-	// Health checks and metrics do not count.
+	// Health checks, metrics and the files of the page do not count.
 	RateLimit int `json:"rate_limit"`
 	// RateBurst is how many it may make at once after a pause; 0 is one second's worth.
 	RateBurst int `json:"rate_burst"`
@@ -238,7 +240,7 @@ func DefaultConfig() Config {
 			KickAfter:   Duration(10 * time.Minute),
 		},
 		Peer: PeerLink{Listen: "127.0.0.1:7001"},
-		API:  API{Listen: "127.0.0.1:7002"},
+		API:  API{Listen: "127.0.0.1:7002", Page: true},
 		Log:  Log{Level: "info", Format: "console"},
 		Limits: Limits{
 			BodyBytes:    maxBodyBytes,

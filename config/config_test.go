@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -282,6 +283,7 @@ func TestEnvironmentOverrides(t *testing.T) {
 		"BATON_RAFTIFY_BIND_PORT":  "7010",
 		"BATON_PEER_LISTEN":        "127.0.0.1:7011",
 		"BATON_API_LISTEN":         ":8080",
+		"BATON_API_PAGE":           "false",
 		"BATON_DATA_DIR":           "/var/lib/baton",
 		"BATON_STATE_DIR":          "state",
 		"BATON_RAFTIFY_KICK_AFTER": "1h",
@@ -297,7 +299,7 @@ func TestEnvironmentOverrides(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if cfg.ID != "node2" || cfg.Raftify.BindPort != 7010 || cfg.API.Listen != ":8080" || cfg.Log.Level != "info" ||
+	if cfg.ID != "node2" || cfg.Raftify.BindPort != 7010 || cfg.API.Listen != ":8080" || cfg.API.Page || cfg.Log.Level != "info" ||
 		cfg.Raftify.KickAfter.Std() != time.Hour || cfg.Limits.MempoolTxs != 9 || len(cfg.Peer.Peers) != 2 ||
 		!reflect.DeepEqual(cfg.Raftify.PeerList, []string{"127.0.0.1:7000", "127.0.0.1:7010"}) {
 		t.Errorf("config = %+v", cfg)
@@ -307,12 +309,26 @@ func TestEnvironmentOverrides(t *testing.T) {
 	}
 }
 
+// A file that was written before there was a page has one.
+func TestPageIsOnUnlessSaid(t *testing.T) {
+	for text, want := range map[string]bool{
+		`"listen": "127.0.0.1:7002"`: true, `"listen": "127.0.0.1:7002", "page": false`: false, `"listen": "127.0.0.1:7002", "page": true`: true,
+	} {
+		valid := regexp.MustCompile(`"listen": "127.0.0.1:7002"(,\s*"page": true)?`).ReplaceAllString(string(validJSON(t)), text)
+		cfg, err := Parse([]byte(valid), "/x", nil)
+		if err != nil || cfg.API.Page != want {
+			t.Errorf("%s: %v %v", text, cfg, err)
+		}
+	}
+}
+
 func TestEnvironmentErrorsNameTheVariable(t *testing.T) {
 	valid := validJSON(t)
 	for name, tt := range map[string]struct{ value, want string }{
 		"BATON_RAFTIFY_BIND_PORT":  {"many", "raftify.bind_port"},
 		"BATON_RAFTIFY_KICK_AFTER": {"10", "not a duration"},
 		"BATON_PEER_PEERS":         {`[{"nome":"x"}]`, "unknown key"},
+		"BATON_API_PAGE":           {"perhaps", "true or false"},
 	} {
 		_, err := Parse(valid, "/x", func(n string) string {
 			if n == name {

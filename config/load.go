@@ -122,6 +122,12 @@ func parseEnv(typ reflect.Type, text string) (any, error) {
 			return nil, fmt.Errorf("want %s, got %q", kindName(typ), text)
 		}
 		return int(n), nil
+	case reflect.Bool:
+		b, err := strconv.ParseBool(text)
+		if err != nil {
+			return nil, fmt.Errorf("want true or false, got %q", text)
+		}
+		return b, nil
 	case reflect.Slice:
 		if typ.Elem().Kind() == reflect.String {
 			list := strings.Split(text, ",")

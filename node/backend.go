@@ -155,10 +155,8 @@ func (n *Node) Status() api.Status {
 	}
 	v := n.view.Load()
 	out.Syncing = v.leaderHeight > st.Height()+readyLag
-	n.mu.Lock()
-	defer n.mu.Unlock()
 	for _, m := range n.raft.Members() {
-		h := n.heights[string(m.ID)]
+		h := n.outlook.height(string(m.ID))
 		if string(m.ID) == n.cfg.ID {
 			h = st.Height()
 		}

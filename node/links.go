@@ -72,8 +72,8 @@ func (l *linkHandler) HandleRequest(ctx context.Context, from string, kind byte,
 			return nil, err
 		}
 		return encodeHeight(h), nil
-	case reqHeight:
-		return encodeHeight(n.finals.height()), nil
+	case reqReport:
+		return encodeReport(n.outlook.report()), nil
 	case reqTransfer:
 		if !n.view.Load().leading {
 			return nil, fmt.Errorf("%s does not lead", n.cfg.ID)
@@ -185,34 +185,4 @@ func serveFetch(store stored, q replication.Fetch, maxBytes int) ([]replication.
 		}
 	}
 	return out, nil
-}
-
-// askHeights asks the peers now and then how far they are, for the status page, and looks who lives.
-func (n *Node) askHeights(ctx context.Context) {
-	tick := time.NewTicker(500 * time.Millisecond)
-	defer tick.Stop()
-	var life map[string]bool
-	for {
-		life = n.watchLife(life)
-		for _, id := range n.link.Connected() {
-			ctx, cancel := context.WithTimeout(ctx, time.Second)
-			if b, err := n.link.Request(ctx, id, reqHeight, nil); err == nil {
-				if h, err := decodeHeight(b); err == nil {
-					n.setHeight(id, h)
-				}
-			}
-			cancel()
-		}
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-			return
-		}
-	}
-}
-
-func (n *Node) setHeight(id string, h block.Height) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	n.heights[id] = max(n.heights[id], h)
 }

@@ -63,8 +63,10 @@ type Node struct {
 	fatal   chan error
 	up      chan struct{} // closed when the API listens
 
-	mu      sync.Mutex
-	heights map[string]block.Height // of peers, as last heard
+	outlook *outlook
+	reigns  reigns
+
+	mu sync.Mutex
 	// strangers are the peers that were asked for their chain, with what is wrong with it; see compareGenesis.
 	strangers map[string]string
 	changed   chan struct{} // closed and replaced when this node's part in the election changes
@@ -85,10 +87,11 @@ func New(cfg Config) (_ *Node, err error) {
 	}
 	n := &Node{
 		cfg: cfg, log: cfg.Logger, start: time.Now(), hub: newHub(), fatal: make(chan error, 1),
-		up: make(chan struct{}), heights: map[string]block.Height{}, strangers: map[string]string{}, changed: make(chan struct{}),
+		up: make(chan struct{}), strangers: map[string]string{}, changed: make(chan struct{}),
 	}
 	n.syncs.log = cfg.Logger
 	n.known.Store(&cfg.Peer.Peers)
+	n.reigns.note("", 0, n.start)
 	n.ctx, n.cancel = context.WithCancel(context.Background())
 	n.view.Store(&view{})
 	var undo []func()
@@ -215,7 +218,7 @@ func (n *Node) makeParts() error {
 		return fmt.Errorf("chain: %w", err)
 	}
 	n.engine, n.finalizer, n.checkpoints = newEngine(n), newFinalizer(n), newCheckpoints(n)
-	n.router, n.fetches, n.health = newRouter(n), &fetches{n}, &health{n: n}
+	n.router, n.fetches, n.health, n.outlook = newRouter(n), &fetches{n}, &health{n: n}, newOutlook(n)
 	if err := n.checkMarker(); err != nil {
 		return fmt.Errorf("data folder %s: %w", cfg.DataDir, err)
 	}
@@ -314,7 +317,7 @@ func (n *Node) Run(ctx context.Context) error {
 	n.wg.Go(func() { n.checkpoints.run(n.ctx) })
 	n.wg.Go(func() { n.warm(n.ctx, n.finals.state().Map()) })
 	n.wg.Go(func() { n.router.run(n.ctx) })
-	n.wg.Go(func() { n.askHeights(n.ctx) })
+	n.wg.Go(func() { n.outlook.run(n.ctx) })
 	n.wg.Go(func() { n.health.run(n.ctx) })
 	n.wg.Go(func() { n.compareGenesis(n.ctx) })
 	err := n.serve(ctx)

@@ -128,6 +128,7 @@ func (n *Node) look(c *core.Core) {
 	}
 	if v.leader != old.leader || v.leading != old.leading || v.term != old.term {
 		n.router.leaderChanged(&v)
+		n.leaderSeen(&v)
 	}
 	if v.counted && !old.counted {
 		n.router.releaseVerdicts()
@@ -135,6 +136,16 @@ func (n *Node) look(c *core.Core) {
 	if v.leader != old.leader && (v.leader != n.cfg.ID || v.leading) || v.leading != old.leading {
 		n.hub.leader(&v)
 	}
+}
+
+// leaderSeen remembers who leads, and shows it. A node that was elected leads from the end of its takeover on.
+func (n *Node) leaderSeen(v *view) {
+	leader := v.leader
+	if leader == n.cfg.ID && !v.leading {
+		leader = ""
+	}
+	n.reigns.note(leader, v.term, time.Now())
+	n.outlook.wake()
 }
 
 // takenOver reports whether this node leads. One that was elected and is taking over is waited for: that takes moments, and

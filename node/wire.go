@@ -25,7 +25,7 @@ const (
 	reqForward   = 1 // transactions, origin -> leader; answered with one byte each
 	reqFetch     = 2 // blocks by height
 	reqReadIndex = 3 // a linearizable read's height, follower -> leader
-	reqHeight    = 4 // the peer's final height, for the status page
+	reqReport    = 4 // what the peer tells of itself, for people
 	reqTransfer  = 5 // hand over to the voter named, any node -> leader
 	reqMember    = 6 // a change of members, any node -> leader
 )

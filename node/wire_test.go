@@ -8,6 +8,7 @@ import (
 
 	"github.com/baton-ha/baton/blockstore/block"
 	"github.com/baton-ha/baton/node/api"
+	"github.com/baton-ha/baton/node/api/wire"
 	"github.com/baton-ha/baton/node/chain"
 	"github.com/baton-ha/baton/node/replication"
 	"github.com/baton-ha/baton/raftify/core"
@@ -42,6 +43,10 @@ func FuzzWire(f *testing.F) {
 	}))
 	f.Add(encodeFetch(replication.Fetch{From: 1, To: replication.Ref{Height: 9, Hash: block.Hash{3}}}, core.ClusterID{4}))
 	f.Add(encodeHeight(1 << 40))
+	f.Add(encodeReport(wire.NodeReport{
+		State: wire.StateLeader, Term: 3, Leader: "node1", Height: 9, Tip: 11, LeaseMs: 200, Ready: true, Health: "ok",
+		UptimeMs: 5000, API: "http://10.0.0.1:7002",
+	}))
 	f.Add(encodeAnswer(&api.Error{Status: 422, Code: "rejected", Message: "no"}))
 	f.Add([]byte(pinInfo{key: pubKey(testKey(1)), peer: "10.0.0.1:7001", gossip: "10.0.0.1:7000"}.encode()))
 	f.Add([]byte{0xdd, 0xff, 0xff, 0xff, 0xff, wireVersion, 0xc6, 0xff, 0xff, 0xff, 0xff}) // 4 GiB, says the sender
@@ -53,6 +58,7 @@ func FuzzWire(f *testing.F) {
 		again(t, b, decodeVerdict, encodeVerdict)
 		again(t, b, decodeHeight, encodeHeight)
 		again(t, b, decodeAnswer, encodeAnswer)
+		again(t, b, decodeReport, encodeReport)
 		again(t, b, func(b []byte) (pinInfo, error) { return decodePin(string(b)) }, func(p pinInfo) []byte { return []byte(p.encode()) })
 		again(t, b,
 			func(b []byte) (fetch, error) { what, cluster, err := decodeFetch(b); return fetch{what, cluster}, err },

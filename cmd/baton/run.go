@@ -247,7 +247,7 @@ func nodeConfig(files *config.Node, log zerolog.Logger) (node.Config, error) {
 	}
 
 	l := c.Limits
-	cfg.API.Listen, cfg.API.Certificate = c.API.Listen, files.TLS
+	cfg.API.Listen, cfg.API.Page, cfg.API.Certificate = c.API.Listen, c.API.Page, files.TLS
 	cfg.API.RateLimit, cfg.API.RateBurst = c.API.RateLimit, c.API.RateBurst
 	cfg.API.MaxConns, cfg.API.MaxSubmits, cfg.API.MaxReads = l.Connections, l.OpenRequests, l.OpenReads
 	cfg.API.MaxStreams, cfg.API.MaxBodyBytes = l.EventStreams, int64(l.BodyBytes)

@@ -26,6 +26,10 @@ type (
 	Status = wire.Status
 	// Member is one node of the cluster.
 	Member = wire.Member
+	// Cluster is what a node knows of all members.
+	Cluster = wire.Cluster
+	// Leaders is who led when.
+	Leaders = wire.Leaders
 	// Event is one entry of the events stream.
 	Event = wire.Event
 	// Error is an answer to a client that is not a success. Make it with the constructors of this package.
@@ -61,6 +65,13 @@ type Backend interface {
 	StateEntry(ctx context.Context, key []byte, local, proof bool) (StateEntry, error)
 	// Status returns what the node knows. It is cheap and never waits for consensus.
 	Status() Status
+	// Cluster returns what the node knows of all members. It is cheap and never waits for one.
+	Cluster() Cluster
+	// WatchCluster returns how all members are, several times a second, until ctx ends or the node stops; then the channel
+	// is closed. A reader that is slow gets only the newest.
+	WatchCluster(ctx context.Context) <-chan *Cluster
+	// Leaders returns who led when, as far as the node knows.
+	Leaders() Leaders
 	// Ready returns nil when the node is caught up and in contact with a leader, otherwise an error that says what is
 	// missing and that clients may see.
 	Ready() error

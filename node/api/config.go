@@ -11,11 +11,13 @@ import (
 type Config struct {
 	// Listen is the TCP address to serve on, host:port; port 0 takes a free one.
 	Listen string
+	// Page says whether a page for people is served at /.
+	Page bool
 	// Certificate, if not nil, makes it HTTPS. See Server.SetCertificate.
 	Certificate *tls.Certificate
 	// RateLimit is how many requests a second one client address may make, RateBurst how many at once after a pause (0: a
-	// second's worth). More are answered 429 and cost next to nothing. RateLimit 0 is no limit; paths for health checks
-	// and metrics do not count. See Server.SetRateLimit.
+	// second's worth). More are answered 429 and cost next to nothing. RateLimit 0 is no limit; paths for health checks,
+	// metrics and the page's files do not count. See Server.SetRateLimit.
 	RateLimit, RateBurst int
 
 	// MaxConns is how many connections may be open; more wait to be accepted. A request keeps one, so that it must be
@@ -53,6 +55,7 @@ type Config struct {
 // DefaultConfig returns the defaults, without an address to listen on.
 func DefaultConfig() Config {
 	return Config{
+		Page:           true,
 		MaxConns:       8192,
 		MaxSubmits:     4096,
 		MaxReads:       512,

@@ -37,6 +37,14 @@
 // events tell of the moment and are not repeated. A comment keeps an idle stream open. A reader that does not keep up is
 // cut, by the backend that closes its subscription or by the time a write may take; it resumes where it was.
 //
+// A reader of ?cluster=1 is also sent, several times a second, how all members are; a slow one gets only the newest. HEAD
+// is answered and ends. A reader that resumes at blocks which are not kept any more is answered 404.
+//
+// # The page and what it is made of
+//
+// With [Config.Page] the page of node/api/page is served at /. GET /v1/cluster is all members as this node sees them, GET
+// /v1/leaders who led when, GET /v1/recent the newest blocks and transactions in short, however large they are.
+//
 // # Admin socket
 //
 // data_dir/admin.sock has mode 0600 from the instant it exists, so that the file system decides who may administer; there

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/url"
 	"time"
 
 	"github.com/baton-ha/baton/blockstore/block"
@@ -29,16 +30,30 @@ func (s *Server) getEvents(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (s *Server) streamEvents(w http.ResponseWriter, r *http.Request) error {
-	last, err := s.resumeAt(r)
+	query, err := parseQuery(r)
+	if err != nil {
+		return err
+	}
+	watched, err := parseSwitch(query, "cluster")
+	if err != nil {
+		return err
+	}
+	last, err := s.resumeAt(r, query)
 	if err != nil {
 		return err
 	}
 	ctx, cancel := context.WithCancel(r.Context())
 	defer cancel()
+	if err := s.keeps(ctx, last+1); err != nil {
+		return err
+	}
 	st := &stream{s: s, w: w, rc: http.NewResponseController(w), last: last}
 	w.Header().Set("Content-Type", "text/event-stream")
 	w.Header().Set("X-Accel-Buffering", "no") // proxies: pass each event on at once
 	w.WriteHeader(http.StatusOK)
+	if r.Method == http.MethodHead {
+		return nil // its answer has no end to wait for
+	}
 	// An id without data is no event: it only tells a reader that is cut before its first block where to resume.
 	if err := st.write(fmt.Appendf(nil, "id: %d\nretry: %d\n\n", last, reconnectMs)); err != nil {
 		return err
@@ -49,6 +64,10 @@ func (s *Server) streamEvents(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	events := s.backend.Subscribe(ctx)
+	var cluster <-chan *Cluster // nil: not asked for
+	if watched {
+		cluster = s.backend.WatchCluster(ctx)
+	}
 	if err := st.replay(ctx, s.backend.Latest(ctx)); err != nil {
 		return err
 	}
@@ -61,6 +80,13 @@ func (s *Server) streamEvents(w http.ResponseWriter, r *http.Request) error {
 				return errStreamEnd
 			}
 			if err := st.live(ctx, e); err != nil {
+				return err
+			}
+		case c, open := <-cluster:
+			if !open {
+				return errStreamEnd
+			}
+			if err := st.send(Event{Cluster: c}); err != nil {
 				return err
 			}
 		case <-heartbeat.C:
@@ -77,11 +103,7 @@ func (s *Server) streamEvents(w http.ResponseWriter, r *http.Request) error {
 
 // resumeAt returns the height of the last block that the reader knows: the one that it names in Last-Event-ID, else the
 // one below ?from, else the newest.
-func (s *Server) resumeAt(r *http.Request) (block.Height, error) {
-	query, err := parseQuery(r)
-	if err != nil {
-		return 0, err
-	}
+func (s *Server) resumeAt(r *http.Request, query url.Values) (block.Height, error) {
 	if id := r.Header.Get("Last-Event-ID"); id != "" {
 		return parseHeight("Last-Event-ID", id)
 	}
@@ -93,6 +115,20 @@ func (s *Server) resumeAt(r *http.Request) (block.Height, error) {
 		return from - 1, err
 	}
 	return s.backend.Latest(r.Context()), nil
+}
+
+// keeps refuses a reader whose next block this node has deleted: it would come back again and again.
+func (s *Server) keeps(ctx context.Context, h block.Height) error {
+	if h > s.backend.Latest(ctx) {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, s.cfg.QueryTimeout)
+	defer cancel()
+	_, err := s.backend.Final(ctx, h)
+	if errors.Is(err, ErrNotFound) {
+		return NotFound(fmt.Sprintf("this node does not keep block %d any more", h))
+	}
+	return err
 }
 
 // stream is one reader. It belongs to its handler.

@@ -42,10 +42,13 @@ type backend struct {
 	transfer    func(context.Context, string) error
 	reload      func(context.Context, wire.ReloadRequest) (wire.Reloaded, error)
 
-	mu     sync.Mutex
-	status api.Status
-	chain  []block.Final
-	subs   []subscriber
+	mu       sync.Mutex
+	status   api.Status
+	cluster  api.Cluster
+	leaders  api.Leaders
+	watchers []chan *api.Cluster
+	chain    []block.Final
+	subs     []subscriber
 
 	subscribed chan struct{} // one token a subscription
 }
@@ -171,6 +174,17 @@ func (b *backend) Status() api.Status {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.status
+}
+
+func (b *backend) Cluster() api.Cluster { return b.cluster }
+func (b *backend) Leaders() api.Leaders { return b.leaders }
+
+func (b *backend) WatchCluster(context.Context) <-chan *api.Cluster {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	ch := make(chan *api.Cluster)
+	b.watchers = append(b.watchers, ch)
+	return ch
 }
 
 func (b *backend) Ready() error  { return b.ready }

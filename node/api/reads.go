@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"strconv"
 
 	"github.com/baton-ha/baton/blockstore/block"
@@ -175,14 +176,19 @@ func readOptions(r *http.Request) (local, proof bool, err error) {
 	default:
 		return false, false, Malformed("consistency: " + quote(query.Get("consistency")) + " is neither linearizable nor local")
 	}
-	switch query.Get("proof") {
+	proof, err = parseSwitch(query, "proof")
+	return local, proof, err
+}
+
+// parseSwitch reads a query's value that is 0, as without one, or 1.
+func parseSwitch(query url.Values, name string) (bool, error) {
+	switch query.Get(name) {
 	case "", "0", "false":
+		return false, nil
 	case "1", "true":
-		proof = true
-	default:
-		return false, false, Malformed("proof: " + quote(query.Get("proof")) + " is neither 0 nor 1")
+		return true, nil
 	}
-	return local, proof, nil
+	return false, Malformed(name + ": " + quote(query.Get(name)) + " is neither 0 nor 1")
 }
 
 // getState answers GET /v1/state/{key}, present or not.

@@ -244,7 +244,7 @@ func TestMetrics(t *testing.T) {
 
 func TestUnknownPathsAndMethods(t *testing.T) {
 	base := serve(t, newBackend(0), nil)
-	for _, path := range []string{"/", "/v1", "/v1/blocks/", "/v1/blocks/1/2", "/v1/transactions/", "/debug/pprof/", "/v2/status"} {
+	for _, path := range []string{"/v1", "/v1/blocks/", "/v1/blocks/1/2", "/v1/transactions/", "/debug/pprof/", "/v2/status"} {
 		wantError(t, path, do(t, "GET", base+path, ""), 404, "not_found")
 	}
 	for _, c := range []struct{ method, path, allow string }{

@@ -8,6 +8,7 @@ import (
 	stdlog "log"
 	"net"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 
@@ -25,6 +26,9 @@ const (
 	pathAccount      = "/v1/accounts/{pubkey}"
 	pathState        = "/v1/state/{key}"
 	pathStatus       = "/v1/status"
+	pathCluster      = "/v1/cluster"
+	pathLeaders      = "/v1/leaders"
+	pathRecent       = "/v1/recent"
 	pathEvents       = "/v1/events"
 	pathHealth       = "/healthz"
 	pathReady        = "/readyz"
@@ -71,7 +75,7 @@ func New(cfg Config, backend Backend, log zerolog.Logger) (*Server, error) {
 	s.cert.p.Store(cfg.Certificate)
 	m := newMetrics(s)
 	scrape := promhttp.HandlerFor(prometheus.Gatherers{backend.Gatherer(), m.registry}, promhttp.HandlerOpts{})
-	s.router = newRouter(log, m, cfg.WriteTimeout, []route{
+	routes := []route{
 		{http.MethodPost, pathTransactions, s.submits, s.postTransaction},
 		{http.MethodGet, pathTransaction, s.reads, s.getTransaction},
 		{http.MethodGet, pathBlocks, s.reads, s.getBlocks},
@@ -79,6 +83,9 @@ func New(cfg Config, backend Backend, log zerolog.Logger) (*Server, error) {
 		{http.MethodGet, pathAccount, s.reads, s.getAccount},
 		{http.MethodGet, pathState, s.reads, s.getState},
 		{http.MethodGet, pathStatus, nil, s.getStatus},
+		{http.MethodGet, pathCluster, nil, s.getCluster},
+		{http.MethodGet, pathLeaders, nil, s.getLeaders},
+		{http.MethodGet, pathRecent, s.reads, s.getRecent},
 		{http.MethodGet, pathEvents, s.streams, s.getEvents},
 		{http.MethodGet, pathHealth, nil, s.getHealth},
 		{http.MethodGet, pathReady, nil, s.getReady},
@@ -88,10 +95,23 @@ func New(cfg Config, backend Backend, log zerolog.Logger) (*Server, error) {
 			scrape.ServeHTTP(w, r)
 			return nil
 		}},
-	})
+	}
+	// What a client may ask for as often as it likes: health, metrics, and the page's few small files, which a browser asks
+	// for all at once.
+	uncounted := []string{pathHealth, pathReady, pathLeader, pathMetrics}
+	if cfg.Page {
+		pages, err := s.pageRoutes()
+		if err != nil {
+			return nil, err
+		}
+		for _, p := range pages {
+			uncounted = append(uncounted, p.path)
+		}
+		routes = append(routes, pages...)
+	}
+	s.router = newRouter(log, m, cfg.WriteTimeout, routes)
 	s.router.admit = func(r *http.Request, path string) error {
-		switch path {
-		case pathHealth, pathReady, pathLeader, pathMetrics:
+		if slices.Contains(uncounted, path) {
 			return nil
 		}
 		if wait, ok := s.rates.take(r.RemoteAddr); !ok {

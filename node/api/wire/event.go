@@ -21,6 +21,8 @@ const (
 	EventLeader   EventType = "leader"
 	EventTxFailed EventType = "tx_failed"
 	EventMember   EventType = "member"
+	// EventCluster is sent only to readers that ask for it.
+	EventCluster EventType = "cluster"
 )
 
 // Event is one entry of the events stream: exactly one field is set.
@@ -33,6 +35,8 @@ type Event struct {
 	TxFailed *TxFailedEvent
 	// Member: the membership or the life of a member changed.
 	Member *MemberEvent
+	// Cluster: how all members are now.
+	Cluster *Cluster
 }
 
 // BlockEvent tells of a final block. Its transactions are fetched with GET /v1/blocks/{height}.
@@ -90,6 +94,8 @@ func (e Event) Type() EventType {
 		return EventTxFailed
 	case e.Member != nil:
 		return EventMember
+	case e.Cluster != nil:
+		return EventCluster
 	default:
 		return ""
 	}
@@ -106,6 +112,8 @@ func (e Event) Data() any {
 		return e.TxFailed
 	case EventMember:
 		return e.Member
+	case EventCluster:
+		return e.Cluster
 	default:
 		return nil
 	}
@@ -128,6 +136,9 @@ func ParseEvent(typ EventType, data []byte) (Event, error) {
 	case EventMember:
 		e.Member = new(MemberEvent)
 		into = e.Member
+	case EventCluster:
+		e.Cluster = new(Cluster)
+		into = e.Cluster
 	default:
 		return Event{}, fmt.Errorf("event %.32q: %w", typ, ErrUnknownEvent)
 	}
