@@ -28,7 +28,7 @@ FUZZTIME ?= 30s
 
 .PHONY: help setup build run test race-test faults-test sim-test test-full fuzz sim sim-long explore explore-deep \
 	lint fmt bench bench-failover \
-	chaos chaos-build chaos-short chaos-long chaos-injected chaos-mutants clean
+	page-test chaos chaos-build chaos-short chaos-long chaos-injected chaos-mutants clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -88,6 +88,9 @@ bench: build ## against a peer on hashicorp/raft, one run, ratios; flags in BENC
 	$(GO) -C scripts/bench build -o ../../bin/bench .
 	bin/bench --baton bin/baton $(BENCHFLAGS)
 
+page-test: build ## the page of real nodes in a real Chromium; brings in Chromium, Node and npm where root may; screenshots in page-shots/
+	scripts/page-test/run.sh
+
 # Root (or user namespaces) and Linux. Flags in CHAOSFLAGS, such as --seed 7; `bin/baton-chaos --help` lists them.
 DURATION ?= 2h
 chaos: chaos-build ## a real cluster under all faults for 15 minutes, report in chaos-report/
@@ -116,5 +119,5 @@ bench-failover: build ## how long until another node acknowledges after a kill; 
 	bin/bench failover --baton bin/baton $(BENCHFLAGS)
 
 clean: ## remove what these targets made
-	rm -rf bin dist chaos-report
+	rm -rf bin dist chaos-report page-shots scripts/page-test/node_modules
 	$(GO) clean -testcache
