@@ -90,7 +90,7 @@ func Run(ctx context.Context, cfg Config) error {
 	defer l.Close() //nolint:errcheck // the process ends
 	go n.accept(l)
 	acfg := api.DefaultConfig()
-	acfg.Listen = n.self.API
+	acfg.Listen, acfg.Page = n.self.API, false
 	server, err := api.New(acfg, n, zerolog.New(os.Stderr).Level(zerolog.InfoLevel))
 	if err != nil {
 		return err
@@ -292,6 +292,19 @@ func (n *Node) Subscribe(ctx context.Context) <-chan api.Event {
 	context.AfterFunc(ctx, func() { close(c) })
 	return c
 }
+
+// Cluster implements api.Backend: the peer tells of itself alone.
+func (n *Node) Cluster() api.Cluster { return api.Cluster{Node: n.cfg.ID} }
+
+// WatchCluster implements api.Backend: there is nothing to watch.
+func (n *Node) WatchCluster(ctx context.Context) <-chan *api.Cluster {
+	c := make(chan *api.Cluster)
+	context.AfterFunc(ctx, func() { close(c) })
+	return c
+}
+
+// Leaders implements api.Backend: the peer does not remember who led.
+func (n *Node) Leaders() api.Leaders { return api.Leaders{Node: n.cfg.ID} }
 
 // Gatherer implements api.Backend.
 func (n *Node) Gatherer() prometheus.Gatherer { return n.reg }
