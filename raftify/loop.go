@@ -162,6 +162,9 @@ func (n *Node) tickAt(now core.Instant) (core.Instant, bool) {
 	if gap > n.tm.MinElection && n.alarms.allow("pause") {
 		n.log.Warn().Dur("gap", gap).Msg("the election loop did not run for longer than an election timeout: overloaded or paused machine")
 	}
+	if n.core.Late(now, n.lastTick) {
+		n.core.Stalled(now)
+	}
 	n.lastTick = now
 	n.core.Tick(now)
 	return now, n.settle(now)

@@ -26,6 +26,7 @@ type node struct {
 	ch         *replication.Chain
 	status     core.Status // as last published
 	inbox      []func(now core.Instant)
+	ticked     core.Instant
 
 	queued replication.Report // own chain as queued for writing
 	before replication.Report // what queued was before the takeover's record
@@ -84,7 +85,7 @@ func (n *node) start() {
 		return
 	}
 	n.gen++
-	n.up, n.paused = true, false
+	n.up, n.paused, n.ticked = true, false, now
 	n.queued = replication.Report{Synced: im.synced, Tip: im.tip()}
 	n.cert, n.signed, n.signer = im.commit, im.signer.Height, replication.Ref{}
 	n.exec = executor{slow: n.exec.slow, damaged: n.exec.damaged && n.exec.sticky, sticky: n.exec.sticky, known: map[block.Hash]bool{}}
@@ -168,7 +169,14 @@ func (n *node) tick(gen int) {
 		return
 	}
 	if !n.paused {
-		n.do(n.el.Tick)
+		n.do(func(now core.Instant) {
+			if n.el.Late(now, n.ticked) {
+				n.s.count.hit("stood still")
+				n.el.Stalled(now)
+			}
+			n.ticked = now
+			n.el.Tick(now)
+		})
 	}
 	n.s.after(int64(n.s.tm.Heartbeat)/4, func() { n.tick(gen) })
 }

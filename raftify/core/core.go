@@ -115,6 +115,7 @@ type Core struct {
 	dead       map[NodeID]gone
 	timer      timer
 	stayOut    timer
+	patience   patience
 	fail       int // failures since the last commit: doubles limits
 	grants     map[NodeID]bool
 	round      uint64 // number of the current pre-vote round
@@ -226,7 +227,10 @@ func (c *Core) randTimeout() time.Duration {
 	return c.tm.MinElection + time.Duration(c.opt.Rand(int64(c.tm.MinElection)))
 }
 
-func (c *Core) resetTimer(now Instant) { c.timer = timer{now, c.randTimeout()} }
+func (c *Core) resetTimer(now Instant) {
+	c.timer = timer{now, c.randTimeout()}
+	c.forgetStall()
+}
 
 func (c *Core) event(e Event) {
 	if e.Term == 0 {
@@ -269,6 +273,7 @@ func (c *Core) clearRole() {
 	c.transfer = nil
 	c.transferOf = 0
 	c.mem.joins, c.mem.level = nil, nil
+	c.forgetStall()
 }
 
 // stepDown gives up a role within the term.
@@ -340,7 +345,7 @@ func (c *Core) Tick(now Instant) {
 		}
 	case RoleFollower:
 		if c.selfVoter() && now.SinceMin(c.timer.start) >= c.timer.after+c.hook.CampaignDelay()+c.fitnessDelay() &&
-			c.stayOut.expired(now) && c.mayStand() {
+			c.stayOut.expired(now) && !c.patient(now) && c.mayStand() {
 			c.preCampaign(now)
 		}
 		c.hasten(now)

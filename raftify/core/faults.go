@@ -37,5 +37,6 @@ const (
 	FaultJudgeFirst      Fault = "R3-adopt"           // a configuration counts only from a member of the old one
 	FaultAnyBoot         Fault = "R23-boot"           // a death notice counts for every start of its node
 	FaultSuspectLifts    Fault = "R23-suspect"        // a refused connection ends stickiness, leases or not
+	FaultNoPatience      Fault = "R18-patience"       // who stood still judges by the clock at once
 	FaultNoVotePersist   Fault = "R5-vote-not-stored" // the vote is not part of the durable state
 )

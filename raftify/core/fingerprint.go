@@ -210,6 +210,8 @@ func (f printer) role(c *Core) {
 	f.follower(c.contact, c.tm.MinElection)
 	f.timer(c.timer, c.hook.CampaignDelay()+c.fitnessDelay())
 	f.timer(c.stayOut, 0)
+	f.timer(c.patience.timer, 0)
+	f.flag(c.patience.spent)
 	f.timer(c.yield, 0)
 	switch c.role {
 	case RoleFollower, RoleLearner:

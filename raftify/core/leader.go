@@ -8,9 +8,11 @@ import (
 )
 
 func (c *Core) tickLeader(now Instant) {
-	if c.lostQuorum(now) {
+	if lost := c.lostQuorum(now); lost && !c.patient(now) {
 		c.stepDown(now, "no majority answers heartbeats", 0)
 		return
+	} else if !lost {
+		c.patience.spent = false
 	}
 	if c.taking && now.SinceMax(c.progress) > c.backedOff(2*c.tm.MinElection) && !c.broken(FaultNoTakeoverLimit) {
 		c.fail++

@@ -58,6 +58,7 @@ type Node struct {
 	synced  uint64         // fsynced while paused
 	lease   core.Lease     // as published
 	tick    time.Duration
+	ticked  core.Instant
 	session uint64
 	backup  *core.HardState // an old copy of durable; nil: there is none
 	old     bool            // durable is such a copy
@@ -253,7 +254,7 @@ func (c *Cluster) Start(id core.NodeID) {
 	if err != nil {
 		panic(fmt.Sprintf("raftifytest: %v", err))
 	}
-	n.core, n.paused, n.inbox, n.synced, n.lease = k, false, nil, 0, core.Lease{}
+	n.core, n.paused, n.inbox, n.synced, n.lease, n.ticked = k, false, nil, 0, core.Lease{}, n.Clock.Now(c.now)
 	will := k.Death()
 	n.will = &will
 	if c.cfg.OnCore != nil {
@@ -345,7 +346,7 @@ func (c *Cluster) Resume(id core.NodeID) {
 	n.paused = false
 	c.trace("%s resumes", id)
 	if c.Rand.Chance(0.5) {
-		c.Do(id, func(k *core.Core, now core.Instant) { k.Tick(now) })
+		c.letPass(n)
 	}
 	in := n.inbox
 	n.inbox = nil
@@ -528,9 +529,21 @@ func (c *Cluster) step() {
 	for _, n := range c.nodes {
 		if n.core != nil && !n.paused && n.tick <= c.now {
 			n.tick = c.now + c.timing.Heartbeat/4
-			c.Do(n.ID, func(k *core.Core, now core.Instant) { k.Tick(now) })
+			c.letPass(n)
 		}
 	}
+}
+
+// letPass is a driver's tick.
+func (c *Cluster) letPass(n *Node) {
+	c.Do(n.ID, func(k *core.Core, now core.Instant) {
+		if k.Late(now, n.ticked) {
+			c.Count["stood still"]++
+			k.Stalled(now)
+		}
+		n.ticked = now
+		k.Tick(now)
+	})
 }
 
 func (c *Cluster) durable(n *Node, w write) {

@@ -71,6 +71,10 @@ func TestUnsafeChange_Negative(t *testing.T) {
 	mustBreak(t, unsafeChange, []string{"I14"}, core.FaultUnsafeChange)
 }
 
+func TestMachineStandsStill_Negative(t *testing.T) {
+	mustBreak(t, standStill, []string{"R18"}, core.FaultNoPatience)
+}
+
 func TestSchedule10SleepingLeader_Negative(t *testing.T) {
 	mustBreak(t, schedule10, []string{"I15"}, core.FaultLeaseMonoOnly)
 	mustBreak(t, schedule10, []string{"I15"}, core.FaultLeaseCached)

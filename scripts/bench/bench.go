@@ -301,7 +301,7 @@ func startLoad(l *launcher) (*generator, error) {
 	if err != nil {
 		return nil, err
 	}
-	p, err := l.start(cmd)
+	p, err := l.start(cmd, false)
 	if err != nil {
 		return nil, err
 	}

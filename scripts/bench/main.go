@@ -32,6 +32,11 @@ func run(ctx context.Context, args []string) error {
 			return load.Serve(ctx, os.Stdin, os.Stdout)
 		case "failover":
 			return runFailover(ctx, args[1:])
+		case "busy":
+			return runBusy(ctx, args[1:])
+		case "spin":
+			spin(ctx)
+			return nil
 		case "rival":
 			return runRival(ctx, args[1:])
 		}

@@ -61,8 +61,9 @@ func newLauncher() *launcher {
 	return l
 }
 
-func (l *launcher) start(cmd *exec.Cmd) (*process, error) {
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true}
+// start starts a child in a process group of its own, or in a session of its own.
+func (l *launcher) start(cmd *exec.Cmd, session bool) (*process, error) {
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: !session, Setsid: session}
 	started := make(chan error, 1)
 	l.work <- func() { started <- cmd.Start() }
 	if err := <-started; err != nil {
@@ -96,7 +97,7 @@ func funds() map[string]string {
 
 func publicHex(i int) string { return hex.EncodeToString(config.PublicKey(load.Key(i))) }
 
-// startBaton lays out and starts a cluster of `baton run`.
+// startBaton lays out and starts a cluster of `baton run`. The binary may be a whole command, such as "nice -n 5 baton".
 func (l *launcher) startBaton(name, binary, dir string, basePort int) (*system, error) {
 	files, err := config.Init(config.InitOptions{
 		Out: dir, Nodes: nodes, BasePort: basePort, ChainID: chainID, Fund: funds(),
@@ -107,7 +108,7 @@ func (l *launcher) startBaton(name, binary, dir string, basePort int) (*system, 
 	s := &system{name: name}
 	for i, file := range files.Configs {
 		s.addrs = append(s.addrs, strings.TrimPrefix(files.APIURLs[i], "http://"))
-		if err := s.start(l, filepath.Join(filepath.Dir(file), "log"), binary, "run", "--config", file); err != nil {
+		if err := s.start(l, filepath.Join(filepath.Dir(file), "log"), append(strings.Fields(binary), "run", "--config", file)...); err != nil {
 			return s, err
 		}
 	}
@@ -171,7 +172,7 @@ func (l *launcher) startLogged(log string, command []string) (*process, error) {
 	defer out.Close() //nolint:errcheck // the child has its own copy
 	cmd := exec.Command(command[0], command[1:]...)
 	cmd.Stdout, cmd.Stderr = out, out
-	return l.start(cmd)
+	return l.start(cmd, false)
 }
 
 // pids are the processes of the nodes themselves, whoever started them.
