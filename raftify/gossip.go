@@ -26,8 +26,9 @@ const (
 	rejoinEvery    = 2 * time.Second
 )
 
-// gossip is the transport over memberlist: one port, encrypted and authenticated with the cluster's key. Membership is
-// used to know who seems alive, never to decide anything.
+// gossip is the transport: one port, encrypted and authenticated with the cluster's key, shared with memberlist. Messages
+// that fit go in datagrams of their own, long ones over memberlist's connections. Membership is used to know who seems
+// alive, never to decide anything.
 type gossip struct {
 	id      core.NodeID
 	total   int // nodes that the configuration speaks of
@@ -35,9 +36,11 @@ type gossip struct {
 	count   *counters
 	log     zerolog.Logger
 	list    *memberlist.Memberlist
-	ring    *memberlist.Keyring // nil: no key
+	ring    *memberlist.Keyring
+	seal    *sealer
+	sockets *sockets
 	names   *resolver
-	packets chan outgoing
+	packets chan outgoing // what may have to wait
 	ctx     context.Context
 	cancel  context.CancelFunc
 	wg      sync.WaitGroup
@@ -53,6 +56,7 @@ type outgoing struct {
 	to   core.NodeID
 	addr string
 	b    []byte
+	ap   netip.AddrPort // of a datagram that is sealed already
 }
 
 func openGossip(cfg *Config, deliver func(core.Message), count *counters, l zerolog.Logger) (*gossip, error) {
@@ -123,12 +127,10 @@ func (g *gossip) memberlistConfig(cfg *Config) (*memberlist.Config, error) {
 	if !ok {
 		return nil, fmt.Errorf("bind_addr %s is no address", mc.BindAddr)
 	}
-	if len(cfg.Encrypt) > 0 {
-		if g.ring, err = memberlist.NewKeyring(cfg.EncryptAlso, cfg.Encrypt); err != nil {
-			return nil, fmt.Errorf("encrypt: %w", err)
-		}
-		mc.Keyring = g.ring
+	if g.ring, err = memberlist.NewKeyring(cfg.EncryptAlso, cfg.Encrypt); err != nil {
+		return nil, fmt.Errorf("encrypt: %w", err)
 	}
+	mc.Keyring, g.seal = g.ring, newSealer(g.ring)
 	mc.GossipVerifyIncoming, mc.GossipVerifyOutgoing = true, true
 	mc.EnableCompression = false
 	mc.Logger = newGossipLog(g.log)
@@ -138,11 +140,15 @@ func (g *gossip) memberlistConfig(cfg *Config) (*memberlist.Config, error) {
 	mc.GossipNodes = 2
 	mc.PushPullInterval = time.Minute
 	mc.DeadNodeReclaimTime = 10 * time.Second // a node may come back at another address
-	mc.Transport, err = listen(netip.AddrPortFrom(bound.Unmap(), uint16(cfg.BindPort)), g.notice, mc.Logger)
-	return mc, err
+	own := map[string]func([]byte){noticePrefix: g.notice, datagramPrefix: g.datagram}
+	if g.sockets, err = listen(netip.AddrPortFrom(bound.Unmap(), uint16(cfg.BindPort)), own, mc.Logger); err != nil {
+		return nil, err
+	}
+	mc.Transport = g.sockets
+	return mc, nil
 }
 
-// Send implements Transport: encode, queue, return.
+// Send implements Transport: a datagram leaves before it returns.
 func (g *gossip) Send(to core.NodeID, addr string, m core.Message) {
 	b, err := EncodeMessage(&m)
 	if err != nil {
@@ -150,7 +156,25 @@ func (g *gossip) Send(to core.NodeID, addr string, m core.Message) {
 		g.log.Error().Err(err).Stringer("type", m.Type).Msg("message does not fit the wire")
 		return
 	}
-	g.queue(g.packets, outgoing{to, addr, b})
+	o := outgoing{to: to, addr: addr, b: b}
+	if len(b) > maxPacketBytes {
+		g.queue(g.packets, o)
+		return
+	}
+	var ok bool
+	if o.ap, ok = g.names.resolve(addr); !ok {
+		g.count.noAddress.Add(1)
+		return
+	}
+	if o.b, err = g.seal.seal(b); err == nil {
+		ok, err = g.sockets.send(o.b, o.ap)
+	}
+	switch {
+	case err != nil:
+		g.count.sendErrors.Add(1)
+	case !ok:
+		g.queue(g.packets, o)
+	}
 }
 
 // queue drops the oldest when there is no room.
@@ -181,16 +205,11 @@ func (g *gossip) sendLoop() {
 }
 
 func (g *gossip) sendOne(o outgoing) {
-	ap, ok := g.names.resolve(o.addr)
-	if !ok {
-		g.count.noAddress.Add(1)
-		return
-	}
-	if len(o.b) > maxPacketBytes {
+	if !o.ap.IsValid() {
 		g.queue(g.longLane(o.to), o)
 		return
 	}
-	if err := g.list.SendToAddress(memberlist.Address{Addr: ap.String(), Name: string(o.to)}, o.b); err != nil {
+	if err := g.sockets.wait(o.b, o.ap); err != nil {
 		g.count.sendErrors.Add(1)
 	}
 }
@@ -288,6 +307,16 @@ func (g *gossip) Close() error {
 	g.wg.Wait()
 	g.names.wg.Wait()
 	return err
+}
+
+// datagram is called with a packet that begins like a message of the election.
+func (g *gossip) datagram(b []byte) {
+	message, err := g.seal.open(b)
+	if err != nil {
+		g.count.malformed.Add(1)
+		return
+	}
+	g.NotifyMsg(message)
 }
 
 // NotifyMsg is called by memberlist with an authenticated message; b is memberlist's own.

@@ -19,14 +19,15 @@ const (
 	acceptRetry       = 50 * time.Millisecond
 )
 
-// sockets is the port of the gossip, UDP and TCP, for memberlist. Death notices arrive there too, without the gossip's
-// encryption: they are taken out before memberlist sees them.
+// sockets is the port of the gossip, UDP and TCP, for memberlist. The election's own datagrams and death notices, which
+// lack the gossip's encryption, arrive there too: they are taken out before memberlist sees them.
 type sockets struct {
 	tcp     *net.TCPListener
 	udp     *net.UDPConn
 	packets chan *memberlist.Packet
 	streams chan net.Conn
-	notice  func([]byte) // called by the reader; the bytes are its own
+	own     map[string]func([]byte) // by what a packet begins with; called by the reader, the bytes are the function's own
+	sender  *sender
 	log     *log.Logger
 	done    chan struct{}
 	once    sync.Once
@@ -35,9 +36,9 @@ type sockets struct {
 
 var _ memberlist.NodeAwareTransport = (*sockets)(nil)
 
-func listen(addr netip.AddrPort, notice func([]byte), l *log.Logger) (*sockets, error) {
+func listen(addr netip.AddrPort, own map[string]func([]byte), l *log.Logger) (*sockets, error) {
 	s := &sockets{
-		packets: make(chan *memberlist.Packet, 64), streams: make(chan net.Conn), notice: notice, log: l, done: make(chan struct{}),
+		packets: make(chan *memberlist.Packet, 64), streams: make(chan net.Conn), own: own, log: l, done: make(chan struct{}),
 	}
 	var err error
 	if s.tcp, err = net.ListenTCP("tcp", net.TCPAddrFromAddrPort(addr)); err != nil {
@@ -45,6 +46,9 @@ func listen(addr netip.AddrPort, notice func([]byte), l *log.Logger) (*sockets, 
 	}
 	if s.udp, err = net.ListenUDP("udp", net.UDPAddrFromAddrPort(addr)); err != nil {
 		return nil, errors.Join(err, s.tcp.Close())
+	}
+	if s.sender, err = newSender(s.udp); err != nil {
+		return nil, errors.Join(err, s.udp.Close(), s.tcp.Close())
 	}
 	for size := receiveQueueBytes; size > 0; size /= 2 {
 		if s.udp.SetReadBuffer(size) == nil {
@@ -68,18 +72,35 @@ func (s *sockets) read() {
 			continue
 		}
 		b := append([]byte(nil), buf[:n]...)
-		switch {
-		case n == 0:
-		case len(b) >= len(noticePrefix) && string(b[:len(noticePrefix)]) == noticePrefix:
-			s.notice(b)
-		default:
-			select {
-			case s.packets <- &memberlist.Packet{Buf: b, From: net.UDPAddrFromAddrPort(from), Timestamp: at}:
-			case <-s.done:
-				return
-			}
+		if n == 0 || s.taken(b) {
+			continue
+		}
+		select {
+		case s.packets <- &memberlist.Packet{Buf: b, From: net.UDPAddrFromAddrPort(from), Timestamp: at}:
+		case <-s.done:
+			return
 		}
 	}
+}
+
+// taken hands a packet to whoever has a use for it; false: it is memberlist's.
+func (s *sockets) taken(b []byte) bool {
+	for prefix, take := range s.own {
+		if len(b) >= len(prefix) && string(b[:len(prefix)]) == prefix {
+			take(b)
+			return true
+		}
+	}
+	return false
+}
+
+// send sends a datagram without waiting. Not ok: it can be sent only by waiting, see wait.
+func (s *sockets) send(b []byte, to netip.AddrPort) (ok bool, err error) { return s.sender.send(b, to) }
+
+// wait sends a datagram as soon as there is room for it.
+func (s *sockets) wait(b []byte, to netip.AddrPort) error {
+	_, err := s.udp.WriteToUDPAddrPort(b, to)
+	return err
 }
 
 func (s *sockets) accept() {
@@ -173,7 +194,7 @@ func (s *sockets) Shutdown() error {
 	var err error
 	s.once.Do(func() {
 		close(s.done)
-		err = errors.Join(s.tcp.Close(), s.udp.Close())
+		err = errors.Join(s.tcp.Close(), s.udp.Close(), s.sender.Close())
 	})
 	s.wg.Wait()
 	return err
