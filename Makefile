@@ -27,7 +27,7 @@ SEEDS    ?= 1-200
 FUZZTIME ?= 30s
 
 .PHONY: help setup build run test race-test faults-test sim-test test-full fuzz sim sim-long explore explore-deep \
-	lint fmt bench bench-failover \
+	lint fmt bench bench-failover bench-busy \
 	page-test chaos chaos-build chaos-short chaos-long chaos-injected chaos-mutants clean
 
 help: ## list the targets
@@ -117,6 +117,10 @@ chaos-build: build
 bench-failover: build ## how long until another node acknowledges after a kill; flags in BENCHFLAGS, such as --how all
 	$(GO) -C scripts/bench build -o ../../bin/bench .
 	bin/bench failover --baton bin/baton $(BENCHFLAGS)
+
+bench-busy: build ## how often a cluster changes its leader beside four programs that never sleep; flags in BENCHFLAGS, such as --for 10m
+	$(GO) -C scripts/bench build -o ../../bin/bench .
+	bin/bench busy --baton bin/baton $(BENCHFLAGS)
 
 clean: ## remove what these targets made
 	rm -rf bin dist chaos-report page-shots scripts/page-test/node_modules

@@ -119,6 +119,7 @@ func (r *readings) Collect(ch chan<- prometheus.Metric) {
 	g := n.raft.Stats()
 	counter("election_messages_sent_total", "Election messages sent.", g.Sent)
 	counter("election_messages_received_total", "Election messages received.", g.Received)
+	counter("election_heartbeats_repeated_total", "Heartbeats that were said again because the owner loop was late.", g.Repeated)
 	counter("election_messages_malformed_total", "Datagrams on the gossip port that were no message.", g.Malformed)
 	counter("election_messages_lost_total", "Election messages that a full queue dropped.", g.Overflow)
 

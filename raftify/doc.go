@@ -26,9 +26,10 @@
 //
 // PreVote and Vote with their answers, HB and HBAck (heartbeats, which also carry the configuration and the
 // application's attachment), TimeoutNow (handover), Term ("yours is old"), and four for the bootstrap; core.Message
-// lists their fields. On the wire a message is one version byte and a canonical msgpack array (wire.go), inside
-// memberlist's encrypted and authenticated packets on one UDP and TCP port; long ones take TCP. Any message may be
-// lost: whoever needs an answer asks again.
+// lists their fields. On the wire a message is one version byte and a canonical msgpack array (wire.go), in a datagram that
+// is encrypted and authenticated with a key of its own made from the gossip key (datagram.go), on the one UDP and TCP port
+// that memberlist uses as well; long ones take memberlist's TCP. Any message may be lost: whoever needs an answer asks
+// again.
 //
 // A death notice (notice.go) comes to the same UDP port without the gossip's encryption, from a supervisor that has no
 // key: it is a statement of which start of which node has ended, signed beforehand by that node's own key
@@ -49,6 +50,23 @@
 // must wait for an fsync the core holds back by itself until Durable, so nothing in a turn ever waits for the disk,
 // and heartbeats flow while it is busy. The clock is read at each input, and time passes for the core when it is due
 // however full the queues are.
+//
+// # Heartbeats of a busy node
+//
+// Two things keep a node that is not run in time from losing its leadership for nothing.
+//
+// Who stood still gives one more round. When the loop was late by two heartbeats it tells the core so (core.Core.Stalled)
+// before it lets time pass: a leader then waits up to MinElection for answers before it gives up (R18), a follower three
+// heartbeats before it campaigns (R4). Neither changes what anybody may promise: leases and faith go by the clock.
+//
+// A leader's newest heartbeat is said again, by a thread of its own, when the loop is late with the next, as long as the
+// loop has turned within half a MinElection (R23) and no write has failed (R24). What it says is the very message that the
+// loop sent, so to the others, and to every invariant, it is a network that repeats: it acknowledges and promises nothing
+// new (I3); an answer to it carries the old number, so the lease (R21, I15) and the leader's own quorum (R18) still count
+// from when the loop sent it, and a read (R20, I13) needs a number that was sent after it began. What it does is keep the
+// followers' faith, for half a MinElection longer than they would have; a loop that hangs is replaced that much later.
+// The thread sleeps in the kernel and asks for real-time priority, or else the best nice level; where it may have
+// neither the log says so, at level INFO. Stats.Repeated counts.
 //
 // # Invariants
 //

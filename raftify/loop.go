@@ -48,6 +48,7 @@ func (n *Node) end() {
 	defer n.owner.Unlock()
 	n.owner.live = false
 	n.inbox.close()
+	n.pulse.silence()
 	s := *n.snap.Load()
 	s.Lease, s.Leader, s.Taking, s.Transferring = core.Lease{}, "", false, false
 	if s.Role != core.RoleLearner {
@@ -189,6 +190,7 @@ func (n *Node) over() bool {
 func (n *Node) settle(now core.Instant) bool {
 	// The application may step the core in its turn, and a read round is started when an input asked for one: a few
 	// passes settle that; what should remain is settled with the next input.
+	n.pulse.turned.store(now)
 	for range 8 {
 		rd := n.core.Ready()
 		if n.opt.OnReady != nil {
@@ -204,7 +206,10 @@ func (n *Node) settle(now core.Instant) bool {
 		if n.over() {
 			return false
 		}
-		n.send(rd.Messages)
+		if n.snap.Load().Role != core.RoleLeader {
+			n.pulse.silence()
+		}
+		n.send(now, rd.Messages)
 		n.tell(rd.Events)
 		n.rounds.advance(now, n.core, n.snap.Load())
 		if !n.core.HasReady() {
@@ -248,7 +253,7 @@ func (n *Node) Fail(err error) { n.fail(err) }
 // send gives messages to the transport. A node that said where it is gets them there. Otherwise the address that the
 // operator configured and that of the cluster's configuration are both good, and where they differ both get the message:
 // either the node has moved, or the whole cluster has, and whoever gets a message for another node drops it.
-func (n *Node) send(ms []core.Message) {
+func (n *Node) send(now core.Instant, ms []core.Message) {
 	if len(ms) == 0 {
 		return
 	}
@@ -267,10 +272,22 @@ func (n *Node) send(ms []core.Message) {
 			n.count.noAddress.Add(1)
 			continue
 		}
-		n.count.sent.Add(1)
-		n.transport.Send(m.To, addr, m)
+		n.dispatch(now, addr, m)
 		if other != "" && other != addr {
-			n.transport.Send(m.To, other, m)
+			n.dispatch(now, other, m)
 		}
 	}
+}
+
+func (n *Node) dispatch(now core.Instant, addr string, m core.Message) {
+	if m.Type == core.MsgHB {
+		n.pulse.note(now, m, addr)
+	}
+	n.ship(parcel{addr, m})
+}
+
+// ship gives a message to the transport. Any goroutine.
+func (n *Node) ship(p parcel) {
+	n.count.sent.Add(1)
+	n.transport.Send(p.m.To, p.addr, p.m)
 }

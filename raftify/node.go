@@ -71,6 +71,7 @@ type Node struct {
 	peers atomic.Pointer[map[core.NodeID]string] // addresses that the operator gave; a map is never changed
 	death core.Death                             // what a supervisor says when this start has ended
 	will  notices
+	pulse *pulse
 
 	owner owner
 	// Of whoever owns the core, once started.
@@ -139,6 +140,10 @@ func New(opt Options) (*Node, error) {
 		return nil, fmt.Errorf("election core: %w", err)
 	}
 	n.lastTick, n.death = now, n.core.Death()
+	n.pulse = &pulse{
+		clock: n.clock, after: n.tm.Heartbeat + n.tm.Heartbeat/4, faith: n.tm.MinElection / 2, mute: n.dead.Load,
+		send: n.ship, repeat: func() { n.count.repeated.Add(1) }, log: n.log, done: make(chan struct{}),
+	}
 	n.publish()
 	return n, nil
 }
@@ -161,11 +166,17 @@ func (n *Node) Start() error {
 	case n.started:
 		return ErrStarted
 	}
-	t, err := n.open()
+	w, err := newWaiter()
 	if err != nil {
 		return err
 	}
-	n.transport, n.started = t, true
+	t, err := n.open()
+	if err != nil {
+		w.close()
+		return err
+	}
+	n.transport, n.pulse.waiter, n.started = t, w, true
+	go n.pulse.run()
 	go n.own()
 	return nil
 }
@@ -320,6 +331,7 @@ func (n *Node) Close() error {
 	close(n.stop)
 	if started {
 		<-n.stopped
+		n.pulse.end()
 		n.closeErr = n.transport.Close()
 	} else {
 		n.end()

@@ -9,8 +9,9 @@ import (
 // Transport carries messages between nodes. It may lose, repeat, delay and reorder them; it must not alter them, and
 // must deliver only what an authenticated member of the cluster's network sent.
 type Transport interface {
-	// Send passes a message on, best effort, to a node at an address. It is called in the owner loop: it must not block.
-	// The message and all that it points to are not modified afterwards.
+	// Send passes a message on, best effort, to a node at an address. It must not block. It is called in the owner loop,
+	// and by another goroutine, maybe at the same time, where a heartbeat is repeated because that loop is late. The message
+	// and all that it points to are not modified afterwards.
 	Send(to core.NodeID, addr string, m core.Message)
 	// Close stops delivering, frees the port and waits for the transport's goroutines.
 	Close() error
@@ -31,11 +32,12 @@ type Stats struct {
 	Overflow   uint64 // messages dropped because a queue was full
 	NoAddress  uint64 // messages to a node whose address is not known, or not resolved yet
 	SendErrors uint64 // messages that the network refused
+	Repeated   uint64 // heartbeats that were said again because the owner loop was late
 	LostEvents uint64 // events that a slow subscriber missed
 }
 
 type counters struct {
-	sent, received, malformed, unproven, dropped, overflow, noAddress, sendErrors, lostEvents atomic.Uint64
+	sent, received, malformed, unproven, dropped, overflow, noAddress, sendErrors, repeated, lostEvents atomic.Uint64
 }
 
 // Stats returns the counters. Safe for concurrent use.
@@ -44,6 +46,6 @@ func (n *Node) Stats() Stats {
 	return Stats{
 		Sent: c.sent.Load(), Received: c.received.Load(), Malformed: c.malformed.Load(), Unproven: c.unproven.Load(), Dropped: c.dropped.Load(),
 		Overflow: c.overflow.Load(), NoAddress: c.noAddress.Load(), SendErrors: c.sendErrors.Load(),
-		LostEvents: c.lostEvents.Load(),
+		Repeated: c.repeated.Load(), LostEvents: c.lostEvents.Load(),
 	}
 }

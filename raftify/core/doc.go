@@ -47,6 +47,11 @@
 // so that one node that has it is enough. It frees neither a node that has just started, which may have acknowledged a
 // leader that it forgot, nor one that heard a later start. A leader that hears of its own death steps down.
 //
+// Stalled tells that the driver itself was kept from running (stall.go): it looks at the clock before it has heard what
+// came meanwhile. A leader without a fresh quorum then gives the others MinElection to answer before it steps down, a
+// follower waits three heartbeats before it campaigns, each once. That is patience only: a lease ends when it ends, a
+// leader whose quorum is stale denies no pre-vote, and faith lasts MinElection.
+//
 // Suspect tells that the leader's host refused a connection (R23b). That looks the same when a firewall rejects, so it
 // starts the pre-vote early and no more, unless Timing.NoLease says that there is no lease to break.
 //
@@ -115,7 +120,7 @@
 //     before it sends TimeoutNow;
 //   - reads the clocks for a Step after it received the message, and for a Tick before it sends: a follower's faith must
 //     not begin before the heartbeat was sent;
-//   - calls Tick at least each quarter of a heartbeat, or when Quiet says;
+//   - calls Tick at least each quarter of a heartbeat, or when Quiet says, and Stalled before it where Late says so;
 //   - takes Dead out of a message, or drops a Death, unless its signature proves that the node itself wrote it for that
 //     start; and has it told only by whoever saw that very process exit.
 //

@@ -108,7 +108,7 @@ func (c *Core) majoritySent(now, floor Instant) (at Instant, ok bool) {
 	return sent[maj-1].at, ever >= maj
 }
 
-// lostQuorum is R18: the leader must have stepped down before others can elect.
+// lostQuorum is R18: a leader that ran in time has stepped down before others can elect.
 func (c *Core) lostQuorum(now Instant) bool {
 	if c.broken(FaultNoQuorumCheck) {
 		return false

@@ -24,6 +24,8 @@ type Config struct {
 	Arrives func(m *core.Message)
 	// Membership of every node; nil: the membership changes by Reconfigure alone.
 	Membership *core.Membership
+	// PulseFor is for how long after its last turn a stalled leader is heard (see Stall); 0: half a MinElection (PROTOCOL R23).
+	PulseFor time.Duration
 	// Timing of every node; zero: core.DefaultTiming(1).
 	Timing core.Timing
 	// Net and Disk are the rates at the start; zero: 1 to 3 ms for a message, 1 to 4 ms for an fsync.
@@ -59,6 +61,8 @@ type Node struct {
 	lease   core.Lease     // as published
 	tick    time.Duration
 	ticked  core.Instant
+	turned  core.Instant   // when it last took an input
+	beat    []core.Message // the newest heartbeat, while it leads
 	session uint64
 	backup  *core.HardState // an old copy of durable; nil: there is none
 	old     bool            // durable is such a copy
@@ -255,6 +259,7 @@ func (c *Cluster) Start(id core.NodeID) {
 		panic(fmt.Sprintf("raftifytest: %v", err))
 	}
 	n.core, n.paused, n.inbox, n.synced, n.lease, n.ticked = k, false, nil, 0, core.Lease{}, n.Clock.Now(c.now)
+	n.turned, n.beat = n.ticked, nil
 	will := k.Death()
 	n.will = &will
 	if c.cfg.OnCore != nil {
@@ -337,6 +342,32 @@ func (c *Cluster) Pause(id core.NodeID) {
 	c.trace("%s is paused", id)
 }
 
+// Stall is Pause, but the thread that repeats a leader's newest heartbeat while the owner loop is late runs on, for as long
+// as that loop is believed in (PROTOCOL R23).
+func (c *Cluster) Stall(id core.NodeID) {
+	n := c.Node(id)
+	if n.core == nil || n.paused {
+		return
+	}
+	c.Pause(id)
+	session, every, limit := n.session, c.timing.Heartbeat*5/4, cmp.Or(c.cfg.PulseFor, c.timing.MinElection/2)
+	turned := n.turned
+	var pulse func()
+	pulse = func() {
+		if n.core == nil || n.session != session || !n.paused || n.turned != turned ||
+			n.Clock.Now(c.now).SinceMax(turned) >= limit {
+			return
+		}
+		for _, m := range n.beat {
+			c.trace("%s -> %s %v, again", m.From, m.To, show(m))
+			c.Count["heartbeat repeated"]++
+			c.Net.Send(c.now, m.From, m.To, m)
+		}
+		c.After(every, pulse)
+	}
+	c.After(every, pulse)
+}
+
 // Resume lets a paused node go on. What comes first, the tick or the messages, is drawn.
 func (c *Cluster) Resume(id core.NodeID) {
 	n := c.Node(id)
@@ -377,8 +408,12 @@ func (c *Cluster) Do(id core.NodeID, fn func(k *core.Core, now core.Instant)) {
 	if n.core == nil || n.paused {
 		return
 	}
-	fn(n.core, n.Clock.Now(c.now))
+	n.turned = n.Clock.Now(c.now)
+	fn(n.core, n.turned)
 	n.lease = n.core.Status().Lease
+	if n.core.Status().Role != core.RoleLeader {
+		n.beat = nil
+	}
 	for n.core.HasReady() {
 		r := n.core.Ready()
 		for _, e := range r.Events {
@@ -407,10 +442,22 @@ func (c *Cluster) Do(id core.NodeID, fn func(k *core.Core, now core.Instant)) {
 			if m.Dead != nil {
 				c.Count["requests carry a notice"]++
 			}
+			n.note(m)
 			c.Net.Send(c.now, m.From, m.To, m)
 		}
 	}
 	c.checkLeases()
+}
+
+// note keeps the newest heartbeat.
+func (n *Node) note(m core.Message) {
+	if m.Type != core.MsgHB {
+		return
+	}
+	if len(n.beat) > 0 && n.beat[0].Seq != m.Seq {
+		n.beat = nil
+	}
+	n.beat = append(n.beat, m)
 }
 
 func show(m core.Message) string {

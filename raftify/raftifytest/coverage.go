@@ -15,7 +15,7 @@ func Branches() []string {
 		"second vote refused", "vote for an old term refused", "older configuration refused", "told a lower term",
 		"back-off doubled twice", "vote closed", "read round asked", "read round done", "crash loses writes",
 		"crash of a lease holder", "pause of a lease holder", "suspected",
-		"killed", "killed a leader", "death noted", "notice replayed", "false notice", "requests carry a notice", "no leases", "stood still",
+		"killed", "killed a leader", "death noted", "notice replayed", "false notice", "requests carry a notice", "no leases", "stood still", "heartbeat repeated",
 		"disk lost", "joined", "change: add", "change: promote", "change: demote", "change: remove", "join refused",
 		"restored folder", "restored folder known by its term", "restored folder found",
 	}

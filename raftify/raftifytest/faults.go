@@ -105,7 +105,11 @@ func (c *Cluster) Inject(f Faults, until time.Duration) {
 	})
 	every(f.Pause, func() {
 		n := victim()
-		c.Pause(n.ID)
+		if r.Chance(0.5) {
+			c.Stall(n.ID)
+		} else {
+			c.Pause(n.ID)
+		}
 		c.After(r.Between(time.Millisecond, time.Second), func() { c.Resume(n.ID) })
 	})
 	every(f.Suspend, func() { // the whole machine sleeps

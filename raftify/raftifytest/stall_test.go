@@ -1,6 +1,7 @@
 package raftifytest_test
 
 import (
+	"errors"
 	"testing"
 	"time"
 
@@ -95,5 +96,86 @@ func TestFollowersWithStallsElect(t *testing.T) {
 	}
 	if took := r.Now() - begin; r.Holder() == "" || took > 10*minET {
 		t.Errorf("leader %q after %v", r.Holder(), took.Round(time.Millisecond))
+	}
+}
+
+// stallOnce stops the leader's owner loop for longer than any election takes, while the thread beside it repeats
+// heartbeats: for half an election timeout after the loop's last turn, or for as long as a test says.
+func stallOnce(t *testing.T, pulse time.Duration) error {
+	t.Helper()
+	return seeds(20, func(seed uint64) error {
+		r := newRun(nil, raftifytest.Config{Seed: seed, PulseFor: pulse})
+		r.lead(t)
+		before := r.Count["heartbeat repeated"]
+		r.Stall("1")
+		begin := r.Now()
+		if err := r.demandOther("1", 10*minET); err != nil {
+			return err
+		}
+		if r.Count["heartbeat repeated"] == before {
+			t.Error("nothing was repeated")
+		}
+		if took := r.Now() - begin; took < minET {
+			t.Errorf("another led after %v", took)
+		}
+		r.Resume("1")
+		return r.Run(5 * minET)
+	})
+}
+
+// demandOther fails I14 if no other node than id leads within limit.
+func (r *run) demandOther(id core.NodeID, limit time.Duration) error {
+	other := func() bool {
+		h := r.Holder()
+		return h != "" && h != id
+	}
+	if !r.RunUntil(limit, other) && r.Err() == nil {
+		r.Checker.Fail(r.Now(), "I14", "nobody but %s leads within %v", id, limit)
+	}
+	return r.Err()
+}
+
+func TestStalledLoopIsReplaced(t *testing.T) {
+	if err := stallOnce(t, 0); err != nil {
+		t.Error(err)
+	}
+}
+
+// With a thread that does not look whether the loop turns, a node that hangs leads for ever.
+func TestStalledLoopIsReplaced_Negative(t *testing.T) {
+	var v *raftifytest.Violation
+	if err := stallOnce(t, time.Hour); !errors.As(err, &v) || v.Invariant != "I14" {
+		t.Errorf("with a thread that never stops: %v, want I14 broken", err)
+	}
+}
+
+// A leader whose loop comes back in time is still the leader, and has lost nobody's faith: without its thread some of
+// these stalls, together with a slow network, would have ended its term.
+func TestShortStallsKeepTheLeader(t *testing.T) {
+	lost := func(pulse time.Duration) (n int) {
+		for seed := range uint64(40) {
+			r := newRun(nil, raftifytest.Config{Seed: seed + 1, PulseFor: pulse, Net: raftifytest.NetRates{
+				MinDelay: time.Millisecond, MaxDelay: 3 * time.Millisecond, Slow: 0.3, MaxSlow: minET / 2,
+			}})
+			r.lead(t)
+			term := r.Node("1").Core().Status().Term
+			r.Stall("1")
+			if err := r.Run(minET + minET/4); err != nil {
+				t.Fatal(err)
+			}
+			r.Resume("1")
+			if err := r.Run(3 * minET); err != nil {
+				t.Fatal(err)
+			}
+			if s := r.Node("1").Core().Status(); s.Term != term || s.Role != core.RoleLeader {
+				n++
+			}
+		}
+		return n
+	}
+	with, without := lost(0), lost(time.Nanosecond)
+	t.Logf("leaders lost in 40 runs: %d with the thread, %d without", with, without)
+	if 2*with >= without {
+		t.Errorf("%d leaders lost with the thread, %d without", with, without)
 	}
 }

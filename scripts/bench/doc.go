@@ -21,5 +21,9 @@
 // alone, with all its supervisor at the same instant, with freeze as if its host were cut off, and reports how long it
 // takes until another node acknowledges a transaction that was sent to it after the kill.
 //
+// `bench busy` kills nothing: it has a cluster live beside programs that never sleep, and reports how often it changed its
+// leader and how long transactions took. --baton may be given several times, with whole commands such as
+// 'nice -n 5 bin/baton': these clusters live side by side, under the same load.
+//
 // With --before another baton binary is measured in the same rounds, which is how an improvement is judged.
 package main
