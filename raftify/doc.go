@@ -130,8 +130,9 @@
 //	State, Term, Leader, Members, Status  look
 //	Events                                what happens, as a channel that never holds the election up
 //	Transfer, Shutdown, Close             hand over, end with a handover, end at once
-//	Invite, PromoteMember, DemoteMember,
-//	RemoveMember                          change the membership, on the leader
+//	InviteMember, PromoteMember,
+//	DemoteMember, RemoveMember            change the membership, on the leader
+//	Leave                                 give up this node's own vote, on any node
 //	InstallKey, UseKey, RemoveKey         change the gossip key while the cluster runs
 //	HealthScore, Stats                    look after it
 //

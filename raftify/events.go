@@ -112,7 +112,7 @@ func (n *Node) logEvent(e core.Event) {
 		}
 	case core.EventLeader, core.EventElected, core.EventLeading, core.EventStepDown, core.EventConfig,
 		core.EventBootstrapped, core.EventTransfer, core.EventReconfigured, core.EventJoined, core.EventDied, core.EventSuspected,
-		core.EventFitness:
+		core.EventFitness, core.EventLeave:
 	case core.EventStale:
 		level = zerolog.ErrorLevel
 	case core.EventJoinRefused:

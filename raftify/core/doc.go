@@ -107,6 +107,8 @@
 //	Ping, Pong   Seq, NextTerm  between members; a start that asks adds its session, which the answer repeats, and the term
 //	                            of its folder
 //	Stale        Attachment     to a start that does not count: why
+//	Leave        CfgKey         take my vote (R16): from a member to its leader, repeated until it is answered
+//	LeaveResp    OK, Seq        it is so and settled, or why it cannot be
 //
 // # Durable state, and what a driver must do
 //

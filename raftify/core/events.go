@@ -25,6 +25,7 @@ const (
 	EventJoinRefused                       // Peer asked to join in vain; Detail says why
 	EventDied                              // start Seq of Peer has ended, as its supervisor says (PROTOCOL R23)
 	EventSuspected                         // the host of Peer, which leads, refuses connections (PROTOCOL R23)
+	EventLeave                             // the leader, Peer, answered this node's wish to leave: Detail says why not
 	EventFitness                           // this node's fitness to lead changed; Detail
 	EventStale                             // this folder is out of use for good, which is durable; Detail says why
 )
@@ -36,7 +37,7 @@ var eventNames = [...]string{
 	EventBootstrapped: "bootstrapped", EventTransfer: "transfer",
 	EventReconfigured: "reconfigured", EventJoined: "joined", EventJoinRefused: "join_refused",
 	EventDied: "died", EventSuspected: "suspected",
-	EventFitness: "fitness", EventStale: "stale",
+	EventFitness: "fitness", EventLeave: "leave", EventStale: "stale",
 }
 
 // String returns the event's name in logs.

@@ -62,7 +62,7 @@ func (c *Core) step(now Instant, m Message) error {
 	}
 	if m.Term < c.hs.Term {
 		switch m.Type {
-		case MsgHB, MsgTimeoutNow:
+		case MsgHB, MsgTimeoutNow, MsgLeave:
 			c.tellTerm(m.From)
 		default: // an answer; whoever sent it hears of the term when it next asks
 		}
@@ -79,6 +79,10 @@ func (c *Core) step(now Instant, m Message) error {
 		c.stepHBAck(m)
 	case MsgTimeoutNow:
 		return c.stepTimeoutNow(now, m)
+	case MsgLeave:
+		return c.stepLeave(now, m)
+	case MsgLeaveResp:
+		return c.stepLeaveResp(m)
 	default: // MsgTerm has said all by its header and configuration
 	}
 	return nil

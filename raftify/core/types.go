@@ -209,8 +209,10 @@ const (
 	MsgJoinResp    // the configuration, and from the leader a token to say back
 	MsgPing        // are you there? between members that have no other reason to talk (PROTOCOL R16)
 	MsgPong
-	MsgDeath // a start of the sender has ended: from whoever saw it, so nothing but Dead counts (PROTOCOL R23)
-	MsgStale // "I know more of your incarnation than is in your folder": the answer to what R3 does not let count
+	MsgDeath     // a start of the sender has ended: from whoever saw it, so nothing but Dead counts (PROTOCOL R23)
+	MsgStale     // "I know more of your incarnation than is in your folder": the answer to what R3 does not let count
+	MsgLeave     // a member that does not lead asks its leader to take its vote (PROTOCOL R16)
+	MsgLeaveResp // it is so for good, or it cannot be: Seq says why
 	msgEnd
 )
 
@@ -219,6 +221,7 @@ var msgNames = [...]string{
 	MsgHB: "HB", MsgHBAck: "HBAck", MsgTimeoutNow: "TimeoutNow", MsgTerm: "Term", MsgBootProbe: "BootProbe",
 	MsgBootInfo: "BootInfo", MsgBootPropose: "BootPropose", MsgBootPromise: "BootPromise",
 	MsgJoin: "Join", MsgJoinResp: "JoinResp", MsgPing: "Ping", MsgPong: "Pong", MsgDeath: "Death", MsgStale: "Stale",
+	MsgLeave: "Leave", MsgLeaveResp: "LeaveResp",
 }
 
 // String returns the message's name.
@@ -249,6 +252,7 @@ type Header struct {
 //	Join         Addr, Seq (token)         JoinResp  Cfg, Seq (token)
 //	Ping, Pong   Seq (the session of one that has started and asks; 0: none); Ping: NextTerm (of its folder)
 //	Death        Dead                      Stale     Cfg, Attachment (which start of the receiver, and why)
+//	Leave        CfgKey                    LeaveResp OK, Seq
 type Message struct {
 	Type MessageType
 	Header

@@ -527,3 +527,47 @@ func unsafeChange(_ *testing.T, off func(*core.Core)) error {
 }
 
 func TestUnsafeChange(t *testing.T) { pass(t, unsafeChange) }
+
+// A wish to leave that was under way since before the node was promoted again does not take its vote a second time.
+func TestLateLeave(t *testing.T) {
+	r := newRun(nil, raftifytest.Config{Seed: 1, Membership: &core.Membership{MaxVoters: 3}})
+	r.lead(t)
+	voter := func() bool { return r.Node("1").Core().Status().Cfg.IsVoter("3") }
+	ask := func() {
+		r.Do("3", func(k *core.Core, now core.Instant) {
+			if err := k.Leave(now); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	key := r.Node("3").Core().Status().Cfg.Key
+	ask()
+	if !r.RunUntil(minET, func() bool { return !voter() }) {
+		t.Fatalf("still a voter: %v", r.Err())
+	}
+	if err := r.Run(minET); err != nil {
+		t.Fatal(err)
+	}
+	if voter() {
+		t.Fatal("promoted by itself")
+	}
+	r.Do("1", func(k *core.Core, now core.Instant) {
+		if err := k.Reconfigure(now, core.Change{Kind: core.ChangePromote, Member: core.Member{ID: "3"}}); err != nil {
+			t.Error(err)
+		}
+	})
+	if err := r.Run(minET); err != nil {
+		t.Fatal(err)
+	}
+	r.step("3", "1", core.Message{Type: core.MsgLeave, CfgKey: key})
+	if err := r.Run(minET); err != nil {
+		t.Fatal(err)
+	}
+	if !voter() {
+		t.Error("an old request took the vote of a node that was promoted since")
+	}
+	ask()
+	if !r.RunUntil(minET, func() bool { return !voter() }) {
+		t.Errorf("a new request did not: %v", r.Err())
+	}
+}
