@@ -26,8 +26,8 @@ SEEDS    ?= 1-200
 # How long `make test-full` spends on each fuzz target.
 FUZZTIME ?= 30s
 
-.PHONY: help setup build run test race-test faults-test sim-test test-full fuzz sim sim-long explore explore-deep \
-	lint fmt bench bench-failover bench-busy \
+.PHONY: help setup build run deb deb-test guide-test test race-test faults-test sim-test test-full fuzz sim sim-long \
+	explore explore-deep lint fmt bench bench-failover bench-busy \
 	page-test chaos chaos-build chaos-short chaos-long chaos-injected chaos-mutants clean
 
 help: ## list the targets
@@ -38,6 +38,15 @@ setup: ## bring in what is missing: the C compiler of the race detector, the mod
 
 build: ## bin/baton
 	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/baton ./cmd/baton
+
+deb: ## a Debian package, in dist/
+	@GO="$(GO)" scripts/deb/build.sh dist
+
+deb-test: ## install, upgrade, remove and purge it (root: an overlay over this system, or over BATON_DEB_ROOT)
+	$(GO) -C scripts/deb test -count=1 -v ./...
+
+guide-test: ## run every command of scripts/OPERATING.md (root: machines of network namespaces)
+	$(GO) -C scripts/chaos test -count=1 -v ./guide
 
 run: build ## three real processes, a killed leader, nothing lost
 	bin/baton demo

@@ -312,7 +312,10 @@ func (c *Config) file() any {
 		Log         Log      `json:"log"`
 	}{
 		c.ID, c.Roles, c.DataDir, c.StateDir, c.GenesisFile,
-		fileKeys{c.Keys.Node, c.Keys.Processor}, c.Raftify, c.Peer, fileAPI{c.API.Listen}, c.Log,
+		fileKeys{c.Keys.Node, c.Keys.Processor},
+		c.Raftify, c.Peer,
+		fileAPI{c.API.Listen},
+		c.Log,
 	}
 }
 

@@ -50,7 +50,7 @@ func newRoot() *cobra.Command {
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	root.AddCommand(
-		newInitCmd(), newRunCmd(), newDemoCmd(), newChaosCmd(), newStatusCmd(), newReloadCmd(), newVersionCmd(),
+		newInitCmd(), newRunCmd(), newDemoCmd(), newDocsCmd(), newChaosCmd(), newStatusCmd(), newReloadCmd(), newVersionCmd(),
 		group("config", "Look at configuration files", newConfigCheckCmd()),
 		group("key", "Make and look at keys", newKeyNewCmd(), newKeyShowCmd(), newKeyGossipCmd(), newKeyEncryptCmd(), newKeyDecryptCmd()),
 		group("debug", "Look into a running node", newPprofCmd()),
@@ -58,7 +58,7 @@ func newRoot() *cobra.Command {
 		group("block", "Look at blocks", newBlockShowCmd(), newBlockVerifyCmd(), newBlockExportCmd(), newBlockImportCmd()),
 		group("proof", "Check proofs of the state", newProofVerifyCmd()),
 		group("leader", "Look at the leadership, and hand it over", newLeaderShowCmd(), newLeaderTransferCmd()),
-		group("member", "Look at the members of the cluster, and change them", newMemberListCmd(), newMemberAddCmd(),
+		group("member", "Look at the members of the cluster, and change them", newMemberListCmd(), newMemberLayoutCmd(), newMemberAddCmd(),
 			newMemberRemoveCmd(), newMemberPromoteCmd(), newMemberLeaveCmd()),
 	)
 	return root
