@@ -192,3 +192,33 @@ func TestFreshDiskCatchesUp(t *testing.T) {
 		t.Fatal(s.broken)
 	}
 }
+
+// TestOwnConfigurationCountsWhenDurable: a installs a configuration in which two acknowledgements are enough, while its disk
+// hangs. In the one that it would find after a crash they are not.
+func TestOwnConfigurationCountsWhenDurable(t *testing.T) {
+	s := newScript(4, "a", Options{})
+	s.leads('a')
+	a := s.n('a')
+	s.give(a, 1)
+	s.committedAt(1)
+	s.run(s.tm.MinElection)
+	a.disk.fault.hung = true
+	s.drop(func(p *packet) bool { return p.from.id == "d" && p.ch != nil })
+	a.do(func(now core.Instant) {
+		if err := a.el.Reconfigure(now, core.Change{Kind: core.ChangeDemote, Member: core.Member{ID: "d"}}); err != nil {
+			t.Error(err)
+		}
+	})
+	s.give(a, 1)
+	s.tipAt(s.n('b'), 2)
+	s.tipAt(s.n('c'), 2)
+	s.run(s.tm.MinElection)
+	if h := s.decided(); h != 1 {
+		t.Errorf("height %d is committed by two of four voters", h)
+	}
+	a.unhang()
+	s.committedAt(2)
+	if s.broken != "" {
+		t.Error(s.broken)
+	}
+}

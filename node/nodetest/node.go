@@ -427,7 +427,7 @@ func (n *node) sign(ref replication.Ref, cterm core.Term) {
 		if s.set.members != nil { // disks come and go: what counts is what the leader that counted was told
 			holders, voters = 1, 1
 			if count {
-				holders, voters = s.durableOn(n, n.status.Cfg, cterm, h)
+				holders, voters = s.durableOn(n, n.status.Counts, cterm, h)
 			}
 		}
 		s.chk.Signed(n.id, r, holders, voters)

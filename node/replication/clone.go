@@ -59,7 +59,8 @@ func (c *Chain) Clone(r Reader) *Chain {
 // their distance from now. It is for exploration; the layout is not stable.
 func (c *Chain) Fingerprint(now core.Instant) [16]byte {
 	f := printer{now: now}
-	f.num(uint64(c.st.Term), uint64(c.st.Role), uint64(c.st.Vote.Kind), uint64(c.st.Backoff), c.st.Cfg.Key.Ver, uint64(c.st.Cfg.Key.CTerm))
+	f.num(uint64(c.st.Term), uint64(c.st.Role), uint64(c.st.Vote.Kind), uint64(c.st.Backoff), c.st.Cfg.Key.Ver, uint64(c.st.Cfg.Key.CTerm),
+		c.st.Counts.Key.Ver, uint64(c.st.Counts.Key.CTerm))
 	f.id(c.st.Leader)
 	f.num(uint64(c.base), uint64(len(c.own)))
 	for _, e := range c.own {

@@ -147,9 +147,10 @@ func (c *Chain) tryCommit() {
 }
 
 // majorityAcked is the greatest height that a majority of the current configuration has acknowledged in this term; false
-// while a majority has acknowledged nothing at all.
+// while a majority has acknowledged nothing at all. A configuration that was installed here counts once it is durable
+// here; until then nobody else has heard of it.
 func (c *Chain) majorityAcked() (block.Height, bool) {
-	voters := c.st.Cfg.Voters()
+	voters := c.st.Counts.Voters()
 	heights := make([]block.Height, 0, len(voters))
 	acked := 0
 	for _, id := range voters {
@@ -170,7 +171,7 @@ func (c *Chain) majorityAcked() (block.Height, bool) {
 		}
 		heights = append(heights, h)
 	}
-	maj := c.st.Cfg.Majority()
+	maj := c.st.Counts.Majority()
 	if acked < maj {
 		return 0, false
 	}

@@ -201,7 +201,7 @@ func (c *Core) selfVoter() bool {
 func (c *Core) Status() Status {
 	return Status{
 		Term: c.hs.Term, Vote: c.hs.Vote, Role: c.role, Taking: c.taking, Transferring: c.transfer != nil,
-		Leader: c.leader, Cfg: c.hs.Cfg, ClusterID: c.hs.ClusterID, Inc: c.hs.Inc, Boot: c.hs.Boot, Backoff: c.fail,
+		Leader: c.leader, Cfg: c.hs.Cfg, Counts: c.dcfg, ClusterID: c.hs.ClusterID, Inc: c.hs.Inc, Boot: c.hs.Boot, Backoff: c.fail,
 		Lease: c.lease(), Fitness: c.fitness, Asking: c.ask.on,
 	}
 }

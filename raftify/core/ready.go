@@ -129,6 +129,7 @@ func (c *Core) Durable(now Instant, seq uint64) {
 			c.ownVoteDurable(now)
 		}
 		if p.installed && c.role == RoleLeader && !c.taking && p.cfg.Key == c.hs.Cfg.Key {
+			c.observe(now)
 			c.broadcastHB(now)
 		}
 		if p.stale != "" {

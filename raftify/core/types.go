@@ -310,13 +310,16 @@ type Status struct {
 	Transferring bool
 	Leader       NodeID // "" while unknown
 	Cfg          Config
-	ClusterID    ClusterID
-	Inc          Inc
-	Boot         uint64
-	Backoff      int // failures since the last commit; limits double with each (PROTOCOL R6)
-	Lease        Lease
-	Fitness      Fitness // this node's own
-	Asking       bool    // has started, and asks whether others remember more of it: it votes and acknowledges nothing yet
+	// Counts is the configuration that is durable here: a leader counts acknowledgements with it. What it installed a moment
+	// ago is Cfg already, and might be forgotten in a crash.
+	Counts    Config
+	ClusterID ClusterID
+	Inc       Inc
+	Boot      uint64
+	Backoff   int // failures since the last commit; limits double with each (PROTOCOL R6)
+	Lease     Lease
+	Fitness   Fitness // this node's own
+	Asking    bool    // has started, and asks whether others remember more of it: it votes and acknowledges nothing yet
 }
 
 // Lease is the leader's right to believe that nobody else leads. It is a value: reading it never blocks, and every
