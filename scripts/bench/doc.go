@@ -25,5 +25,8 @@
 // leader and how long transactions took. --baton may be given several times, with whole commands such as
 // 'nice -n 5 bin/baton': these clusters live side by side, under the same load.
 //
+// `bench handover` has the leader of a cluster under load hand over, by `leader transfer` and by SIGTERM, and reports the
+// longest pause between two acknowledgements of any client of the other nodes.
+//
 // With --before another baton binary is measured in the same rounds, which is how an improvement is judged.
 package main

@@ -37,6 +37,8 @@ func run(ctx context.Context, args []string) error {
 		case "spin":
 			spin(ctx)
 			return nil
+		case "handover":
+			return runHandover(ctx, args[1:])
 		case "rival":
 			return runRival(ctx, args[1:])
 		}
