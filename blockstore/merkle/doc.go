@@ -74,4 +74,10 @@
 // celestiaorg/smt puts hashes of keys into a binary tree, so that there is no range to iterate; go-ethereum's trie, which
 // its pathdb stores, is Keccak and RLP. What was taken is an idea of iavl's newer versions and of Aptos' Jellyfish tree:
 // stored nodes have names that rise with the versions, not their hashes.
+//
+// scripts/bench/maps compares this package with iavl 1.2.6, both on Pebble. With 100,000 keys of an account's size, 500
+// changed a batch, the root after each batch, saved every 40 and all but four versions pruned, a changed key cost a tenth
+// to a quarter of iavl's CPU time in runs on a busy machine, and about the same bytes on disk (0.7 to 1.25 of iavl's, as
+// compactions fall). iavl's proofs are smaller, 838 bytes to 2101: a binary tree names one sibling a level, a branch of 16
+// names 15.
 package merkle
