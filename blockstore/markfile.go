@@ -4,6 +4,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
@@ -15,6 +16,9 @@ const (
 	ringBytes = 4 << 20
 	// ringShare is the part of a mirror that one record takes at most: the newest one and the next then always find room.
 	ringShare = 4
+	// cacheUnit is how much of a new mark file is written at once. Linux keeps what was written at once in the page cache as
+	// one piece, and goes over all of the piece for each page of it that is written later.
+	cacheUnit = 16 * pageBytes
 )
 
 // markFile is what answers wait for: a ring of records, written twice, one mirror's length apart. A record has the mark,
@@ -61,8 +65,10 @@ func createMark(fs vfs.FS, dir string, ring int) (*markFile, error) {
 	if err != nil {
 		return nil, fmt.Errorf("create mark: %w", err)
 	}
-	if _, err := file.Write(all); err != nil {
-		return nil, errors.Join(fmt.Errorf("write mark: %w", err), file.Close())
+	for part := range slices.Chunk(all, cacheUnit) {
+		if _, err := file.Write(part); err != nil {
+			return nil, errors.Join(fmt.Errorf("write mark: %w", err), file.Close())
+		}
 	}
 	if err := errors.Join(file.Sync(), file.Close(), syncFolder(fs, dir)); err != nil {
 		return nil, fmt.Errorf("sync mark: %w", err)

@@ -31,7 +31,8 @@ type marks struct {
 // readMarks reads the mark file of a folder. What a record says is not judged.
 func readMarks(fs vfs.FS, dir string) (*marks, error) {
 	f := &marks{changes: map[uint64]change{}}
-	file, err := fs.Open(fs.PathJoin(dir, markName))
+	// Without reading ahead the page cache gets it page by page: see cacheUnit.
+	file, err := fs.Open(fs.PathJoin(dir, markName), vfs.RandomReadsOption)
 	if errors.Is(err, os.ErrNotExist) {
 		return f, nil
 	}
