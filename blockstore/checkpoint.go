@@ -26,6 +26,8 @@ type sideWrite struct {
 	base       *bases
 	checkpoint *Checkpoint
 	imported   *ImportState
+	reset      bool // of the state, to resetTo
+	resetTo    *Checkpoint
 }
 
 type pair struct{ key, value []byte }
@@ -51,6 +53,9 @@ func (g *group) side(w *sideWrite) error {
 		if err := g.setBase(*w.base); err != nil {
 			return err
 		}
+	}
+	if w.reset {
+		g.resetState(w.resetTo)
 	}
 	if w.imported != nil {
 		if err := g.setImport(*w.imported); err != nil {

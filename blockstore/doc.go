@@ -37,6 +37,7 @@
 //	msigner      -> height || hash                                mcheckpoint-> height || u64 seq || block hash ||
 //	                                                                            state root || u64 root node || u64 next node
 //	mimport      -> u8: an import into this folder is under way, or what its chain may be used for
+//	mdamage      -> u8 1: stored state was found damaged, the next start must not go on from it
 //	mfolder      -> 16 random bytes, made with the folder
 //	mposition    -> u64 seq || u64 from || mark || u8 1 and claim, or zeros || 8 bytes of their SHA-256
 //

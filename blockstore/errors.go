@@ -23,6 +23,9 @@ var (
 	ErrClosed = errors.New("store is closed")
 )
 
+// OpReadNode is the Op of a [CorruptionError] about a stored state node.
+const OpReadNode = "read state node"
+
 // CorruptionError is returned when what is on disk is not what was written, or contradicts itself. Nothing was
 // truncated or repaired.
 type CorruptionError struct {

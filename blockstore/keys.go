@@ -37,6 +37,7 @@ const (
 	metaPosition   = "mposition"
 	metaBase       = "mbase"
 	metaImport     = "mimport"
+	metaDamage     = "mdamage"
 )
 
 // formatVersion is the value of metaFormat: the version of the key spaces and records in this file.

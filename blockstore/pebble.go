@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"syscall"
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/bloom"
@@ -69,7 +70,7 @@ func get(db database, op string, key []byte) ([]byte, error) {
 	switch {
 	case errors.Is(err, pebble.ErrNotFound):
 		return nil, fmt.Errorf("%s: %w", op, ErrNotFound)
-	case pebble.IsCorruptionError(err):
+	case pebble.IsCorruptionError(err), errors.Is(err, syscall.EIO): // rot, and a sector that the disk itself gives up
 		return nil, &CorruptionError{Op: op, Err: err}
 	case err != nil:
 		return nil, fmt.Errorf("%s: %w", op, err)

@@ -211,7 +211,7 @@ func (s *Store) Lookup(txHash block.Hash) (h block.Height, index uint32, ok bool
 // Node returns a stored state node, [ErrNotFound] when it is not stored, or not any more. It implements
 // merkle.NodeStore, whose user verifies the hash.
 func (s *Store) Node(id merkle.NodeID) ([]byte, error) {
-	return get(s.db, "read state node", seqKey(spaceNode, uint64(id)))
+	return get(s.db, OpReadNode, seqKey(spaceNode, uint64(id)))
 }
 
 // DiskUsage says how much the store takes and how much room its file system has, in bytes.

@@ -396,5 +396,5 @@ func (v *verifier) stale(c Checkpoint) (err error) {
 type nodes struct{ db *pebble.DB }
 
 func (n nodes) Node(id merkle.NodeID) ([]byte, error) {
-	return get(n.db, "read state node", seqKey(spaceNode, uint64(id)))
+	return get(n.db, OpReadNode, seqKey(spaceNode, uint64(id)))
 }

@@ -39,6 +39,8 @@ type Config struct {
 	State State `json:"state"`
 	// Retention bounds what stays on the disk.
 	Retention Retention `json:"retention"`
+	// Scrub says how stored data is looked through for damage.
+	Scrub Scrub `json:"scrub"`
 	// Timing overrides the durations that follow from Raftify.Performance.
 	Timing Timing `json:"timing"`
 
@@ -182,6 +184,14 @@ type Retention struct {
 	Receipts int `json:"receipts"`
 }
 
+// Scrub is the scrub section.
+type Scrub struct {
+	// Interval is the time between two passes over all blocks and the newest stored state; "off" is never.
+	Interval Duration `json:"interval"`
+	// BytesPerSecond bounds how much a pass reads.
+	BytesPerSecond int `json:"bytes_per_second"`
+}
+
 // Timing is the timing section; it must be the same on all nodes. Zero means: as it follows from raftify.performance.
 type Timing struct {
 	// Heartbeat is how often a leader sends.
@@ -259,6 +269,7 @@ func DefaultConfig() Config {
 			StateCacheBytes: 192 << 20,
 		},
 		State: State{Keep: 4, CheckpointBlocks: 1000, CheckpointBytes: 64 << 20},
+		Scrub: Scrub{Interval: Duration(24 * time.Hour), BytesPerSecond: 4 << 20},
 	}
 }
 

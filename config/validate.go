@@ -96,6 +96,7 @@ func (c *Config) Validate() error {
 	c.Limits.validate(&p)
 	c.State.validate(&p)
 	c.Retention.validate(&p)
+	c.Scrub.validate(&p)
 	c.validateTiming(&p)
 	return errors.Join(p.errs...)
 }
@@ -286,6 +287,13 @@ func (r *Retention) validate(p *problems) {
 	if r.Receipts != 0 && (r.Blocks == 0 || r.Receipts < r.Blocks) {
 		p.add("retention.receipts", r.Receipts, "0, for all, or no fewer than retention.blocks (%d)", r.Blocks)
 	}
+}
+
+func (s *Scrub) validate(p *problems) {
+	if s.Interval != 0 && s.Interval < Duration(time.Second) {
+		p.add("scrub.interval", s.Interval.Std(), "at least 1s, or off")
+	}
+	p.inRange("scrub.bytes_per_second", s.BytesPerSecond, 1024, math.MaxInt32)
 }
 
 func (l *Limits) validate(p *problems) {

@@ -51,12 +51,13 @@ func (n *Node) SubmitAsync(_ context.Context, tx *block.Tx) (block.Hash, error) 
 
 // Receipt returns where a final transaction stands, false when this node knows of none.
 func (n *Node) Receipt(_ context.Context, hash block.Hash) (api.Receipt, bool, error) {
-	return n.finals.receipt(hash)
+	r, ok, err := n.finals.receipt(hash)
+	return r, ok, n.mender.readable(err)
 }
 
 // Final returns a final block, api.ErrNotFound above the newest.
-func (n *Node) Final(_ context.Context, h block.Height) (block.Final, error) {
-	f, err := n.finals.final(h)
+func (n *Node) Final(ctx context.Context, h block.Height) (block.Final, error) {
+	f, err := n.mender.final(ctx, h)
 	if errors.Is(err, blockstore.ErrNotFound) || errors.Is(err, blockstore.ErrNotFinal) {
 		return f, api.ErrNotFound
 	}
@@ -75,7 +76,8 @@ func (n *Node) Account(ctx context.Context, pub [32]byte, local bool) (api.Accou
 	if err != nil {
 		return api.Account{}, err
 	}
-	return account(st, pub)
+	a, err := account(st, pub)
+	return a, n.mender.readable(err)
 }
 
 func account(st *chain.State, pub chain.PublicKey) (api.Account, error) {
@@ -102,11 +104,11 @@ func (n *Node) ProvenAccount(ctx context.Context, pub [32]byte, local bool) (api
 	}
 	a, err := account(st, pub)
 	if err != nil {
-		return api.Account{}, err
+		return api.Account{}, n.mender.readable(err)
 	}
 	entry, err := n.entry(st, chain.AccountKey(pub), true)
 	a.Proof = entry.Proof
-	return a, err
+	return a, n.mender.readable(err)
 }
 
 // StateEntry reads one entry of a final state, as Account does, with a proof if asked for.
@@ -115,7 +117,8 @@ func (n *Node) StateEntry(ctx context.Context, key []byte, local, proof bool) (a
 	if err != nil {
 		return api.StateEntry{}, err
 	}
-	return n.entry(st, key, proof)
+	e, err := n.entry(st, key, proof)
+	return e, n.mender.readable(err)
 }
 
 func (n *Node) entry(st *chain.State, key []byte, proof bool) (api.StateEntry, error) {
@@ -175,6 +178,9 @@ func (n *Node) Status() api.Status {
 		}
 	}
 	out.Health = n.health.text()
+	if text := n.mender.text(); text != "" {
+		out.Health = text
+	}
 	return out
 }
 

@@ -82,7 +82,10 @@ func (c *checkpoints) prune(ctx context.Context) error {
 	readable := below(final, keepStates)
 	for more := keep.Checkpoints > 0; more && ctx.Err() == nil && len(c.todo) == 0 && !c.held(); {
 		var err error
-		if more, err = store.PruneState(keep.Checkpoints, readable); err != nil {
+		if more, err = store.PruneState(keep.Checkpoints, readable); isDamage(err) {
+			c.n.stateDamaged(err)
+			return nil
+		} else if err != nil {
 			return err
 		}
 	}
@@ -92,7 +95,9 @@ func (c *checkpoints) prune(ctx context.Context) error {
 			receipts = below(final, keep.Receipts-1)
 		}
 		var err error
-		if more, err = store.PruneBlocks(below(final, keep.Blocks-1), receipts); err != nil {
+		if more, err = store.PruneBlocks(below(final, keep.Blocks-1), receipts); c.n.mender.found(err) {
+			return nil // it goes on with the next checkpoint
+		} else if err != nil {
 			return err
 		}
 	}

@@ -129,6 +129,7 @@ type Config struct {
 	// there is one, and is the last to be elected; that does not stop it otherwise.
 	Health    func(ctx context.Context) error
 	Retention Retention
+	Scrub     Scrub
 	// Reload, if not nil, reads the configuration again for the admin socket and takes over what may change (SetPeers,
 	// SetGossipKeys, SetRateLimit, SetCertificate). It may be called concurrently.
 	Reload func(ctx context.Context, req wire.ReloadRequest) (wire.Reloaded, error)
@@ -143,7 +144,7 @@ type Config struct {
 func DefaultConfig() Config {
 	return Config{
 		Raftify: raftify.DefaultConfig(), Peer: peer.DefaultConfig(), API: api.DefaultConfig(),
-		Limits: DefaultLimits(), Retention: DefaultRetention(), Logger: zerolog.Nop(),
+		Limits: DefaultLimits(), Retention: DefaultRetention(), Scrub: DefaultScrub(), Logger: zerolog.Nop(),
 	}
 }
 

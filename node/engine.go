@@ -108,7 +108,11 @@ func (e *engine) run(ctx context.Context) {
 	defer late.Stop()
 	for {
 		if err := e.turn(); err != nil {
-			e.n.fail(err)
+			if stateGone(err) {
+				e.n.stateDamaged(err)
+			} else {
+				e.n.fail(err)
+			}
 			return
 		}
 		// Only the engine makes a transaction the first one that waits, by settling it.
@@ -244,6 +248,9 @@ func (e *engine) stateOf(hash block.Hash) (*chain.State, error) {
 			return st, nil
 		}
 		b, err := e.n.store.BlockByHash(hash)
+		if err != nil && e.n.mender.must(e.n.ctx, err) {
+			b, err = e.n.store.BlockByHash(hash)
+		}
 		if damage := (*blockstore.CorruptionError)(nil); errors.Is(err, blockstore.ErrNotFound) && !errors.As(err, &damage) {
 			return nil, fmt.Errorf("%w %v", errNoParent, hash)
 		}

@@ -76,7 +76,10 @@ func (f *finalizer) finalize(t finalTask) error {
 	b := t.blk
 	if b == nil {
 		var err error
-		if b, err = n.store.Block(t.ref.Height); err != nil {
+		if b, err = n.store.Block(t.ref.Height); err != nil && n.mender.must(n.ctx, err) {
+			b, err = n.store.Block(t.ref.Height)
+		}
+		if err != nil {
 			return fmt.Errorf("read it: %w", err)
 		}
 	}

@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 
@@ -66,6 +67,13 @@ func (f *finals) stored(h block.Height) {
 	f.applied = max(f.applied, h)
 }
 
+// stores returns up to which height the store has all signatures.
+func (f *finals) stores() block.Height {
+	f.mu.RLock()
+	defer f.mu.RUnlock()
+	return f.applied
+}
+
 // state returns the state after the newest final block.
 func (f *finals) state() *chain.State {
 	f.mu.RLock()
@@ -107,6 +115,9 @@ func (f *finals) final(h block.Height) (block.Final, error) {
 		return block.Final{}, api.ErrNotFound
 	}
 	b, err := f.store.Final(h)
+	if errors.Is(err, blockstore.ErrNotFinal) { // it was signed, and the signature stored
+		err = &blockstore.CorruptionError{Op: "read signature", Height: h, Err: err}
+	}
 	if err != nil {
 		return block.Final{}, fmt.Errorf("read final block %d: %w", h, err)
 	}

@@ -63,6 +63,7 @@ func (l *linkHandler) HandleRequest(ctx context.Context, from string, kind byte,
 		}
 		blocks, err := serveFetch(n.store, f, n.cfg.Peer.MaxPayloadBytes()-64)
 		if err != nil {
+			n.mender.found(err) // the asker goes to another node
 			return nil, err
 		}
 		return replication.EncodeCertified(blocks) //nolint:wrapcheck // says all
@@ -81,6 +82,10 @@ func (l *linkHandler) HandleRequest(ctx context.Context, from string, kind byte,
 		return answerOf(n.LeaderTransfer(ctx, string(payload)))
 	case reqGenesis:
 		return n.kin().encode(), nil
+	case reqFinal:
+		answer, err := n.mender.serve(payload)
+		n.mender.found(err)
+		return answer, err
 	case reqMember:
 		return answerOf(n.takeMemberRequest(ctx, payload))
 	}

@@ -136,6 +136,10 @@ func (r *readings) Collect(ch chan<- prometheus.Metric) {
 	if cp, ok := n.store.Checkpoint(); ok {
 		gauge("checkpoint_height", "Height of the newest stored state: a restart executes what came after it.", float64(cp.Height))
 	}
+	counter("damaged_total", "Blocks and states of this node that were found damaged.", n.mender.damaged.Load())
+	counter("repaired_total", "Damaged blocks that were repaired.", n.mender.repaired.Load())
+	counter("scrub_passes_total", "Passes over all that is stored, to find damage.", n.scrubber.passes.Load())
+	counter("scrub_bytes_total", "Bytes that these have read, about.", n.scrubber.bytes.Load())
 	gauge("base_height", "Lowest height from which on all blocks are stored.", float64(n.store.Base()))
 	if u, err := n.store.DiskUsage(); err == nil {
 		gauge("disk_store_bytes", "Bytes that the data folder takes.", float64(u.StoreBytes))

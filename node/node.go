@@ -46,6 +46,10 @@ type Node struct {
 	router      *router
 	fetches     *fetches
 	health      *health
+	mender      *mender
+	scrubber    *scrubber
+	damageOnce  sync.Once
+	stateLost   chan error // ErrStateDamaged, once
 
 	// Of the owner loop.
 	ch          *replication.Chain
@@ -75,7 +79,7 @@ type Node struct {
 // New opens the data folder, brings the state of the stored tip into memory, makes this start durable and listens. It
 // fails with blockstore.ErrInUse, a *blockstore.CorruptionError, ErrWrongChain, ErrWrongKey or what the parts report.
 func New(cfg Config) (_ *Node, err error) {
-	if err := errors.Join(cfg.Limits.Validate(), cfg.Retention.Validate()); err != nil {
+	if err := errors.Join(cfg.Limits.Validate(), cfg.Retention.Validate(), cfg.Scrub.Validate()); err != nil {
 		return nil, err
 	}
 	if cfg.Genesis == nil || cfg.ProcessorKey == nil {
@@ -86,7 +90,7 @@ func New(cfg Config) (_ *Node, err error) {
 		apps = []chain.App{chain.Ledger{}}
 	}
 	n := &Node{
-		cfg: cfg, log: cfg.Logger, start: time.Now(), hub: newHub(), fatal: make(chan error, 1),
+		cfg: cfg, log: cfg.Logger, start: time.Now(), hub: newHub(), fatal: make(chan error, 1), stateLost: make(chan error, 1),
 		up: make(chan struct{}), strangers: map[string]string{}, changed: make(chan struct{}),
 	}
 	n.syncs.log = cfg.Logger
@@ -116,7 +120,8 @@ func New(cfg Config) (_ *Node, err error) {
 	if n.store.Import() == blockstore.Importing {
 		return nil, fmt.Errorf("data folder %s: %w", cfg.DataDir, blockstore.ErrImporting)
 	}
-	if err = n.restore(); err != nil {
+	n.mender = newMender(n)
+	if err = n.restoreWhole(); err != nil {
 		return nil, fmt.Errorf("data folder %s: %w", cfg.DataDir, err)
 	}
 	if err = n.makeParts(); err != nil {
@@ -218,6 +223,7 @@ func (n *Node) makeParts() error {
 		return fmt.Errorf("chain: %w", err)
 	}
 	n.engine, n.finalizer, n.checkpoints = newEngine(n), newFinalizer(n), newCheckpoints(n)
+	n.scrubber = &scrubber{n: n}
 	n.router, n.fetches, n.health, n.outlook = newRouter(n), &fetches{n}, &health{n: n}, newOutlook(n)
 	if err := n.checkMarker(); err != nil {
 		return fmt.Errorf("data folder %s: %w", cfg.DataDir, err)
@@ -319,12 +325,16 @@ func (n *Node) Run(ctx context.Context) error {
 	n.wg.Go(func() { n.router.run(n.ctx) })
 	n.wg.Go(func() { n.outlook.run(n.ctx) })
 	n.wg.Go(func() { n.health.run(n.ctx) })
+	n.wg.Go(func() { n.mender.run(n.ctx) })
+	n.wg.Go(func() { n.scrubber.run(n.ctx) })
 	n.wg.Go(func() { n.compareGenesis(n.ctx) })
 	err := n.serve(ctx)
 	if err == nil {
 		select {
 		case <-ctx.Done():
 			n.log.Info().Msg("stopping: handing leadership over first")
+		case lost := <-n.stateLost:
+			return errors.Join(lost, n.shutdown(context.WithoutCancel(ctx), true))
 		case err = <-n.fatal:
 		case err = <-n.server.Failed():
 		case err = <-n.admin.Failed():

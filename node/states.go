@@ -1,6 +1,7 @@
 package node
 
 import (
+	"context"
 	"fmt"
 	"sync"
 
@@ -125,6 +126,11 @@ func restore(
 		st = next
 		all.put(st)
 		all.forget(min(h, committed))
+		if m := st.Map(); m.Sealed() && h+limits.CheckpointEvery < committed { // more than a usual start has to do
+			if _, err := store.SaveState(context.Background(), m, h, st.BlockHash()); err != nil {
+				return nil, nil, fmt.Errorf("store state of block %d: %w", h, err)
+			}
+		}
 	}
 	return all, zero, nil
 }

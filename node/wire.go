@@ -22,12 +22,13 @@ const (
 	msgChain   = 1 // replication.Message
 	msgVerdict = 2 // a refusal, leader -> origin
 
-	reqForward   = 1 // transactions, origin -> leader; answered with one byte each
-	reqFetch     = 2 // blocks by height
-	reqReadIndex = 3 // a linearizable read's height, follower -> leader
-	reqReport    = 4 // what the peer tells of itself, for people
-	reqTransfer  = 5 // hand over to the voter named, any node -> leader
-	reqMember    = 6 // a change of members, any node -> leader
+	reqForward   = 1  // transactions, origin -> leader; answered with one byte each
+	reqFetch     = 2  // blocks by height
+	reqReadIndex = 3  // a linearizable read's height, follower -> leader
+	reqReport    = 4  // what the peer tells of itself, for people
+	reqTransfer  = 5  // hand over to the voter named, any node -> leader
+	reqMember    = 6  // a change of members, any node -> leader
+	reqFinal     = 10 // a final block by height and hash, any node -> any node
 )
 
 var (

@@ -160,8 +160,16 @@ func runNode(cmd *cobra.Command, file string, files *config.Node, parent *superv
 			again.hangup(ctx)
 		}
 	})
-	return n.Run(ctx)
+	err = n.Run(ctx)
+	if errors.Is(err, node.ErrStateDamaged) && parent.PID() > 0 {
+		cfg.Logger.Error().Err(err).Msg("starting again")
+		return exitError(statusAgain)
+	}
+	return err
 }
+
+// statusAgain is the exit status of a worker that wants to be started again.
+const statusAgain = 3
 
 // folderPatience is how long a worker waits for a data folder that is in use: that of a supervisor that was killed hands
 // the leadership over before it ends.
@@ -255,6 +263,7 @@ func nodeConfig(files *config.Node, log zerolog.Logger) (node.Config, error) {
 	cfg.Limits.FreeBytes = uint64(l.FreeBytes) //nolint:gosec // checked to be positive
 	cfg.Limits.CacheBytes, cfg.Limits.StateCacheBytes = int64(l.StoreCacheBytes), int64(l.StateCacheBytes)
 	cfg.Limits.CheckpointEvery, cfg.Limits.CheckpointBytes = block.Height(c.State.CheckpointBlocks), int64(c.State.CheckpointBytes)
+	cfg.Scrub = node.Scrub{Every: c.Scrub.Interval.Std(), BytesPerSecond: c.Scrub.BytesPerSecond}
 	cfg.Retention = node.Retention{
 		Checkpoints: c.State.Keep, Blocks: block.Height(c.Retention.Blocks), Receipts: block.Height(c.Retention.Receipts),
 	}

@@ -1,0 +1,68 @@
+package demo
+
+import (
+	be "encoding/binary"
+	"errors"
+	"io"
+	"net/http"
+	"regexp"
+	"slices"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2"
+)
+
+// repaired is what a node says that it has repaired since its start.
+func (r *rig) repaired(n *node) int {
+	r.Helper()
+	req, err := http.NewRequestWithContext(r.ctx, http.MethodGet, r.c.urls(slices.Index(r.c.nodes, n))[0]+"/metrics", http.NoBody)
+	r.ok(err)
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return 0 // it does not listen yet
+	}
+	defer resp.Body.Close() //nolint:errcheck // only read from
+	text, err := io.ReadAll(resp.Body)
+	r.ok(err)
+	found := regexp.MustCompile(`(?m)^baton_repaired_total (\d+)$`).FindSubmatch(text)
+	if found == nil {
+		return 0
+	}
+	count, err := strconv.Atoi(string(found[1]))
+	r.ok(err)
+	return count
+}
+
+// The disk of a killed node rots. It comes back, and while the cluster works it finds the damage by itself and repairs it
+// from the others: in the end every folder is whole.
+func TestRottenDiskIsRepairedUnderLoad(t *testing.T) {
+	t.Setenv("BATON_SCRUB_INTERVAL", "1s")
+	r := newRig(t, 4)
+	r.t.start(r.ctx)
+	r.awaitAcks(60)
+	n := r.killed(1, false)[0]
+	key := func(space byte, h uint64) []byte { return be.BigEndian.AppendUint64([]byte{space}, h) }
+	db, err := pebble.Open(n.data, &pebble.Options{FormatMajorVersion: pebble.FormatWALSyncChunks})
+	r.ok(err)
+	r.ok(errors.Join(
+		db.Set(key('b', 2), []byte("nonsense"), pebble.Sync), db.DeleteRange(key('b', 3), key('b', 6), pebble.Sync),
+		db.Delete(key('s', 7), pebble.Sync), db.Set(key('h', 8), make([]byte, 32), pebble.Sync), db.Close(),
+	))
+	r.restart(n)
+	for begun := time.Now(); r.repaired(n) < 6; {
+		if time.Since(begun) > patience {
+			t.Fatalf("%d blocks repaired", r.repaired(n))
+		}
+		select {
+		case <-time.After(20 * time.Millisecond):
+		case <-r.ctx.Done():
+			t.Fatal(r.ctx.Err())
+		}
+	}
+	r.awaitAcks(20)
+	r.settle()
+	r.ok(r.c.stopAll(r.ctx, r.w.leaderNow))
+	r.ok(r.c.verifyFolders())
+}
