@@ -68,6 +68,17 @@ func open(t testing.TB, fs vfs.FS) *blockstore.Store {
 	return s
 }
 
+// closed lets go of a store's memory before the test ends.
+func closed(t testing.TB, s *blockstore.Store) {
+	t.Helper()
+	if err := s.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+// tries is how often a test that opens stores over and over does so.
+const tries = 20
+
 func write(t testing.TB, s *blockstore.Store, b blockstore.Batch) {
 	t.Helper()
 	done := make(chan error, 1)
@@ -207,6 +218,7 @@ func TestExportImport(t *testing.T) {
 			}
 			verified(t, fs, src, want)
 			s := open(t, fs)
+			defer closed(t, s)
 			if s.Import() != blockstore.ImportedJoins || s.Election() != nil {
 				t.Errorf("import %d, election %x", s.Import(), s.Election())
 			}
@@ -255,11 +267,13 @@ func TestDamagedArchive(t *testing.T) {
 			if !errors.Is(err, ErrFormat) && !errors.Is(err, ErrRefused) {
 				t.Fatalf("%s: %s: %v", name, what, err)
 			}
-			if s := open(t, fs); s.Import() != blockstore.Importing {
+			s := open(t, fs)
+			defer closed(t, s)
+			if s.Import() != blockstore.Importing {
 				t.Errorf("%s: %s: import %d", name, what, s.Import())
 			}
 		}
-		for at := 0; at < len(good); at += 1 + len(good)/60 {
+		for at := 0; at < len(good); at += 1 + len(good)/tries {
 			bad := bytes.Clone(good)
 			bad[at] ^= 4
 			try(fmt.Sprintf("byte %d", at), bad)
@@ -373,7 +387,7 @@ func TestImportSurvivesCrashes(t *testing.T) {
 	for name, r := range map[string]Range{"blocks": {}, "state": {From: 10, State: true}} {
 		good := export(t, src, r)
 		whole := 0
-		for cut := 0; cut < 40; cut++ {
+		for cut := range tries {
 			mem := vfs.NewCrashableMem()
 			s := open(t, mem)
 			im, err := NewImporter(t.Context(), s, executor(t, genesis()), limits())
@@ -381,7 +395,7 @@ func TestImportSurvivesCrashes(t *testing.T) {
 				t.Fatal(err)
 			}
 			var disk *vfs.MemFS
-			crash := &crashingReader{r: bytes.NewReader(good), left: len(good) * cut / 39, at: func() {
+			crash := &crashingReader{r: bytes.NewReader(good), left: len(good) * cut / (tries - 1), at: func() {
 				disk = mem.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: (cut * 37) % 101, RNG: rand.New(rand.NewPCG(uint64(cut), 1))})
 			}}
 			if err = im.Read(t.Context(), crash); err == nil {
@@ -390,6 +404,7 @@ func TestImportSurvivesCrashes(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
+			closed(t, s)
 			if _, err := importAll(t, disk, good); err != nil && !errors.Is(err, ErrNotEmpty) {
 				t.Fatalf("%s: cut %d: %v", name, cut, err)
 			} else if err == nil {
