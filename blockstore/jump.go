@@ -29,8 +29,12 @@ func (g *group) jump(j *Jump) error {
 	}
 	// By height from 1 on, and by hash: the old chain goes, whatever of it is there.
 	for _, r := range [][2][]byte{
-		{heightKey(spaceBlock, 1), {spaceBlock + 1}}, {heightKey(spaceHash, 1), {spaceHash + 1}}, {{spaceHeight}, {spaceHeight + 1}},
-		{{spaceSignature}, {spaceSignature + 1}}, {{spaceCTerm}, {spaceCTerm + 1}}, {{spaceTx}, {spaceTx + 1}},
+		{heightKey(spaceBlock, 1), {spaceBlock + 1}},
+		{heightKey(spaceHash, 1), {spaceHash + 1}},
+		{{spaceHeight}, {spaceHeight + 1}},
+		{{spaceSignature}, {spaceSignature + 1}},
+		{{spaceCTerm}, {spaceCTerm + 1}},
+		{{spaceTx}, {spaceTx + 1}},
 		{{spaceTxs}, {spaceTxs + 1}},
 	} {
 		if err := g.pb.DeleteRange(r[0], r[1], nil); err != nil {

@@ -85,7 +85,7 @@ func (l *logSync) count() uint64 {
 func (l *logSync) late() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return !l.began.IsZero() && time.Since(l.began) > logPatience //nolint:forbidigo // how long a disk takes
+	return !l.began.IsZero() && time.Since(l.began) > logPatience
 }
 
 // next returns what is closed at the end of the next sync.

@@ -98,7 +98,8 @@ func (s *Store) RepairBlock(f block.Final, want block.Hash) error {
 		return fmt.Errorf("repair block %d: %w", h, ErrPruned)
 	}
 	w := &sideWrite{set: []pair{
-		{heightKey(spaceBlock, h), encodeBlock(b)}, {heightKey(spaceHash, h), hash[:]},
+		{heightKey(spaceBlock, h), encodeBlock(b)},
+		{heightKey(spaceHash, h), hash[:]},
 		{hashKey(spaceHeight, hash), encodeUint64(uint64(h))},
 	}}
 	if h > 0 {

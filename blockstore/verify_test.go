@@ -245,11 +245,11 @@ func TestVerifyOthersChain(t *testing.T) {
 
 // The states of all checkpoints that are kept are read, not only the newest's.
 func TestVerifyOlderStates(t *testing.T) {
-	fs, m := vfs.NewMem(), merkle.Empty(nil)
+	fs := vfs.NewMem()
 	s := mustOpen(t, fs)
 	blocks := []*block.Block{genesis()}
 	write(t, s, Batch{Append: blocks})
-	m = merkle.Empty(s)
+	m := merkle.Empty(s)
 	for i := range 3 {
 		var err error
 		if m, err = m.Update([]merkle.Change{{Key: []byte{byte(i)}, Value: []byte("1")}, {Key: []byte("same"), Value: []byte{byte(i)}}}); err != nil {

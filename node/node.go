@@ -449,6 +449,8 @@ func (n *Node) electionEvent(e core.Event) {
 	case core.EventStale:
 		n.metrics.alarms.Inc()
 		log.Error().Str("why", e.Detail).Msg("this data folder is out of use for good")
+	case core.EventLeave:
+		log.Info().Str("leader", string(e.Peer)).Str("why_not", e.Detail).Msg("answer to this node's wish to leave")
 	case core.EventLeading, core.EventRound: // the chain's takeover says the first; the second is each read's
 	}
 }

@@ -2,6 +2,7 @@ package raftify
 
 import (
 	"runtime"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -68,7 +69,7 @@ func (p *pulse) note(now core.Instant, m core.Message, addr string) {
 		}()
 	}
 	next := *b
-	next.out = append(b.out[:len(b.out):len(b.out)], parcel{addr, m})
+	next.out = append(slices.Clip(b.out), parcel{addr, m})
 	p.beat.Store(&next)
 }
 

@@ -50,8 +50,9 @@ func TestCacheIsBounded(t *testing.T) {
 		forgotten := map[NodeID]bool{}
 		held := map[NodeID][]byte{}
 		for i := range 8000 {
-			id, size := NodeID(rng.IntN(5000)), 1
-			if size = int(id) % 700; rng.IntN(50) == 0 {
+			id := NodeID(rng.IntN(5000))
+			size := int(id) % 700
+			if rng.IntN(50) == 0 {
 				id, size = id+10_000, 3000
 			}
 			switch rng.IntN(8) {

@@ -40,8 +40,9 @@ func TestPathAgainstNibbles(t *testing.T) {
 		}
 		other := randomKey(rng)
 		at := rng.IntN(2*len(other) + 1)
-		common := 0
-		for rest := nibbles(other)[at:]; common < min(len(rest), len(want)) && rest[common] == want[common]; common++ {
+		common, rest := 0, nibbles(other)[at:]
+		for common < min(len(rest), len(want)) && rest[common] == want[common] {
+			common++
 		}
 		if got := p.common(other, at); got != common {
 			t.Fatalf("%x and %x from %d have %d nibbles in common, got %d", want, other, at, common, got)

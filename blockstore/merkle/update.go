@@ -36,7 +36,7 @@ func (m *Map) Update(changes []Change) (*Map, error) {
 		next.epoch, next.updates, next.newBytes = m.epoch+1, 1, 0
 	}
 	e := edit{tree: m.tree, epoch: next.epoch}
-	changed := true
+	var changed bool
 	if m.root == nil {
 		next.root = e.build(sorted, 0)
 		changed = next.root != nil

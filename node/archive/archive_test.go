@@ -41,11 +41,11 @@ func genesis() *chain.Genesis {
 	}
 }
 
-func executor(t testing.TB, g *chain.Genesis) *chain.Executor {
-	t.Helper()
+func executor(tb testing.TB, g *chain.Genesis) *chain.Executor {
+	tb.Helper()
 	ex, err := chain.New(g, chain.Ledger{})
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return ex
 }
@@ -54,50 +54,50 @@ func limits() Limits {
 	return Limits{CheckpointEvery: 10, CheckpointBytes: 1 << 20, StateCacheBytes: 1 << 20}
 }
 
-func open(t testing.TB, fs vfs.FS) *blockstore.Store {
-	t.Helper()
+func open(tb testing.TB, fs vfs.FS) *blockstore.Store {
+	tb.Helper()
 	s, err := blockstore.Open(blockstore.Options{Dir: dir, FS: fs, Logger: zerolog.Nop(), CacheBytes: 4 << 20})
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	t.Cleanup(func() {
+	tb.Cleanup(func() {
 		if err := s.Close(); err != nil && !errors.Is(err, blockstore.ErrClosed) {
-			t.Error(err)
+			tb.Error(err)
 		}
 	})
 	return s
 }
 
 // closed lets go of a store's memory before the test ends.
-func closed(t testing.TB, s *blockstore.Store) {
-	t.Helper()
+func closed(tb testing.TB, s *blockstore.Store) {
+	tb.Helper()
 	if err := s.Close(); err != nil {
-		t.Error(err)
+		tb.Error(err)
 	}
 }
 
 // tries is how often a test that opens stores over and over does so.
 const tries = 20
 
-func write(t testing.TB, s *blockstore.Store, b blockstore.Batch) {
-	t.Helper()
+func write(tb testing.TB, s *blockstore.Store, b blockstore.Batch) {
+	tb.Helper()
 	done := make(chan error, 1)
 	s.Enqueue(b, func(err error) { done <- err })
 	if err := <-done; err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 }
 
 // source is the store of a node with n blocks, all final but the last two, of which one is committed. Every tenth state
 // is stored.
-func source(t testing.TB, n int) *blockstore.Store {
-	t.Helper()
-	s, ex := open(t, vfs.NewMem()), executor(t, genesis())
+func source(tb testing.TB, n int) *blockstore.Store {
+	tb.Helper()
+	s, ex := open(tb, vfs.NewMem()), executor(tb, genesis())
 	zero, st, err := ex.Genesis(s)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	write(t, s, blockstore.Batch{Append: []*block.Block{zero}})
+	write(tb, s, blockstore.Batch{Append: []*block.Block{zero}})
 	for i := range n {
 		receiver := pub(key(byte(i + 3)))
 		payload, err := json.Marshal(map[string]any{
@@ -105,15 +105,15 @@ func source(t testing.TB, n int) *blockstore.Store {
 			"messages": []any{map[string]any{"type": "transfer", "to": receiver.String(), "asset": "native", "amount": "5"}},
 		})
 		if err != nil {
-			t.Fatal(err)
+			tb.Fatal(err)
 		}
 		tx, err := ex.Parse(block.SignTx(user, payload))
 		if err != nil {
-			t.Fatal(err)
+			tb.Fatal(err)
 		}
 		b, next, _, err := ex.Build(st, chain.BuildSpec{Proposer: "node1", Term: 1, NowMs: int64(i), MaxBytes: 1 << 20, MaxTxs: 10}, []*chain.Tx{tx})
 		if err != nil || b == nil {
-			t.Fatal(b, err)
+			tb.Fatal(b, err)
 		}
 		st = next
 		batch := blockstore.Batch{Append: []*block.Block{b}}
@@ -123,41 +123,41 @@ func source(t testing.TB, n int) *blockstore.Store {
 		if i < n-2 {
 			batch.Signed = []blockstore.Signed{{Height: b.Header.Height, Hash: b.Hash(), Signature: block.Sign(processor, b.Hash())}}
 		}
-		write(t, s, batch)
+		write(tb, s, batch)
 		if (i+1)%10 == 0 && i < n-1 {
 			m := st.Map().Seal()
-			if _, err := s.SaveState(t.Context(), m, st.Height(), st.BlockHash()); err != nil {
-				t.Fatal(err)
+			if _, err := s.SaveState(tb.Context(), m, st.Height(), st.BlockHash()); err != nil {
+				tb.Fatal(err)
 			}
 		}
 	}
 	return s
 }
 
-func export(t testing.TB, s Source, r Range) []byte {
-	t.Helper()
+func export(tb testing.TB, s Source, r Range) []byte {
+	tb.Helper()
 	var buf bytes.Buffer
-	if _, err := Export(t.Context(), &buf, s, processor.Public().(ed25519.PublicKey), r); err != nil {
-		t.Fatal(err)
+	if _, err := Export(tb.Context(), &buf, s, processor.Public().(ed25519.PublicKey), r); err != nil {
+		tb.Fatal(err)
 	}
 	return buf.Bytes()
 }
 
 // importAll imports archives into a folder and finishes.
-func importAll(t testing.TB, fs vfs.FS, archives ...[]byte) (Summary, error) {
-	t.Helper()
-	s := open(t, fs)
+func importAll(tb testing.TB, fs vfs.FS, archives ...[]byte) (Summary, error) {
+	tb.Helper()
+	s := open(tb, fs)
 	defer func() {
 		if err := s.Close(); err != nil {
-			t.Error(err)
+			tb.Error(err)
 		}
 	}()
-	im, err := NewImporter(t.Context(), s, executor(t, genesis()), limits())
+	im, err := NewImporter(tb.Context(), s, executor(tb, genesis()), limits())
 	if err != nil {
 		return Summary{}, err
 	}
 	for _, a := range archives {
-		if err := im.Read(t.Context(), bytes.NewReader(a)); err != nil {
+		if err := im.Read(tb.Context(), bytes.NewReader(a)); err != nil {
 			return Summary{}, err
 		}
 	}
@@ -236,7 +236,9 @@ func TestExportRanges(t *testing.T) {
 		r    Range
 		want error
 	}{
-		{Range{To: 14}, ErrNothing}, {Range{From: 13}, ErrNothing}, {Range{From: 9, To: 8}, ErrNothing},
+		{Range{To: 14}, ErrNothing},
+		{Range{From: 13}, ErrNothing},
+		{Range{From: 9, To: 8}, ErrNothing},
 		{Range{From: 11, State: true}, ErrNoState},
 	} {
 		if _, err := Export(t.Context(), io.Discard, src, processor.Public().(ed25519.PublicKey), c.r); !errors.Is(err, c.want) {

@@ -171,17 +171,17 @@ func (im *Importer) read(ctx context.Context, a *Reader) error {
 	}
 	for ; err == nil; e, err = a.Next() {
 		if err := ctx.Err(); err != nil {
-			return errors.Join(err, im.flush())
+			return errors.Join(err, im.flush(ctx))
 		}
-		if err := im.take(e); err != nil {
-			return errors.Join(err, im.flush())
+		if err := im.take(ctx, e); err != nil {
+			return errors.Join(err, im.flush(ctx))
 		}
 	}
 	if !errors.Is(err, io.EOF) {
-		return errors.Join(err, im.flush())
+		return errors.Join(err, im.flush(ctx))
 	}
 	im.sum.Header = Header{ChainID: head.ChainID, Genesis: head.Genesis, From: max(im.store.Base(), 1), To: im.st.Height()}
-	return im.flush()
+	return im.flush(ctx)
 }
 
 // check reports a block that the processor did not sign.
@@ -270,7 +270,7 @@ func (im *Importer) compare(b *block.Block) error {
 }
 
 // take executes a block and adds it to what is to be written.
-func (im *Importer) take(e Entry) error {
+func (im *Importer) take(ctx context.Context, e Entry) error {
 	if e.Block == nil {
 		return fmt.Errorf("%w: state in the wrong place", ErrRefused)
 	}
@@ -303,12 +303,12 @@ func (im *Importer) take(e Entry) error {
 	if im.bytes < batchBytes && len(im.blocks) < batchCount && !st.Map().Sealed() {
 		return nil
 	}
-	return im.flush()
+	return im.flush(ctx)
 }
 
 // flush makes what was taken durable: blocks, their commit without a certificate, and signatures, in one batch. Then a
 // state that is to be stored is.
-func (im *Importer) flush() error {
+func (im *Importer) flush(ctx context.Context) error {
 	if len(im.blocks) > 0 {
 		last := im.signed[len(im.signed)-1]
 		if err := im.write(blockstore.Batch{
@@ -319,13 +319,14 @@ func (im *Importer) flush() error {
 		im.blocks, im.signed, im.bytes = nil, nil, 0
 	}
 	if im.st.Map().Sealed() && im.st.Height() > im.saved {
-		return im.save(im.st.Map())
+		return im.save(ctx, im.st.Map())
 	}
 	return nil
 }
 
-func (im *Importer) save(m *merkle.Map) error {
-	cp, err := im.store.SaveState(context.Background(), m, im.st.Height(), im.st.BlockHash())
+// save writes a state down, also when the import was called off: what is there need not be read again.
+func (im *Importer) save(ctx context.Context, m *merkle.Map) error {
+	cp, err := im.store.SaveState(context.WithoutCancel(ctx), m, im.st.Height(), im.st.BlockHash())
 	im.saved = cp.Height
 	return err
 }
@@ -337,7 +338,7 @@ func (im *Importer) Finish(founds bool) (Summary, error) {
 		return im.sum, fmt.Errorf("import: %w", ErrNothing)
 	}
 	if im.st.Height() > im.saved {
-		if err := im.save(im.st.Map().Seal()); err != nil {
+		if err := im.save(context.Background(), im.st.Map().Seal()); err != nil {
 			return im.sum, fmt.Errorf("import: %w", err)
 		}
 	}
