@@ -63,10 +63,11 @@
 // at the latest, sooner when half of the ring is full, and at Close. Only what the log has for good is overwritten, and
 // never the newest record. If a sync of the log takes longer than a second, answers wait for it as well: a log that hangs
 // must not look like a disk that is well (R19). A group that no record takes, with about 1 MiB, is synced in the log first
-// and marked after that, without a copy.
+// and marked after that, without a copy. So is one of which a page in the file would begin as records do: a transaction can
+// be made to look like a record of another folder, and a start looks for records at every page.
 //
-// Why this cannot be told apart wrongly: a record that was acknowledged is whole in both mirrors, 4 MiB apart, so no single
-// damage shorter than that makes it unreadable. What is whole in neither was therefore never acknowledged, and is passed
+// Why this cannot be told apart wrongly: a record that was acknowledged is whole in both mirrors, and between the two are at
+// least 3 MiB, so no single damage shorter than that makes it unreadable. What is whole in neither was therefore never acknowledged, and is passed
 // over; so a power cut in mid-write, of all nodes at once, leaves no mark that vouches for a block that nobody has.
 //
 // Measured on one disk, each the median of 200: of 4 KiB, log and a second file synced at the same time 1, the two mirrors

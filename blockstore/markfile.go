@@ -1,6 +1,7 @@
 package blockstore
 
 import (
+	"bytes"
 	"crypto/rand"
 	"errors"
 	"fmt"
@@ -144,16 +145,33 @@ func (m *markFile) nextSize(electionBytes int) int {
 	return markRecordSize(electionBytes, m.pendingBytes)
 }
 
+// errMimic is returned by write, which then wrote nothing, for groups of which no record can have a copy.
+var errMimic = errors.New("a page of a copy looks like a record")
+
+// mimics reports whether a page of a record but the first begins as a record does. What clients send stands in the groups as
+// they sent it: a start must not take it for a record.
+func mimics(rec []byte) bool {
+	for at := pageBytes; at < len(rec); at += pageBytes {
+		if bytes.HasPrefix(rec[at:], []byte(recordMagic)) {
+			return true
+		}
+	}
+	return false
+}
+
 // write makes the next record, which stands for all groups up to st.seq, at a place that place gave, writes it to both
 // mirrors and syncs them. The log has all groups before first for good.
 func (m *markFile) write(st *state, first uint64, at int) error {
-	m.turn++
 	r := markRecord{
-		folder: m.folder, ring: uint32(m.ring), at: uint32(at), turn: m.turn, since: m.since, seq: st.seq, first: first,
+		folder: m.folder, ring: uint32(m.ring), at: uint32(at), turn: m.turn + 1, since: m.since, seq: st.seq, first: first,
 		mark: st.asserted(), nacked: st.nacked, election: st.election, changes: m.pending,
 	}
 	m.buf = r.encode(m.buf[:0])
 	invariant(len(m.buf) <= m.ring/ringShare, "a record of %d bytes does not fit", len(m.buf))
+	if len(m.pending) > 0 && mimics(m.buf) {
+		return errMimic
+	}
+	m.turn++
 	for mirror := range 2 {
 		if _, err := m.file.WriteAt(m.buf, int64(mirror*m.ring+at)); err != nil {
 			return fmt.Errorf("write mark: %w", err)

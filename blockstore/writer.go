@@ -2,6 +2,7 @@ package blockstore
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"time"
 
@@ -191,7 +192,7 @@ func (s *Store) apply(g *group, how *pebble.WriteOptions) error {
 }
 
 // commitMarked writes a group to Pebble and has it, and what waits to be synced with it, durable in the mark. What is more
-// than a record takes is synced in the log first.
+// than a record takes, or could be taken for one, is synced in the log first.
 func (s *Store) commitMarked(g *group) error {
 	first, how := s.log.upTo()+1, pebble.NoSync
 	if s.mark.tooMuch {
@@ -204,6 +205,20 @@ func (s *Store) commitMarked(g *group) error {
 		s.log.reached(g.st.seq)
 		s.mark.drop()
 	}
+	err := s.writeMark(g, first)
+	if errors.Is(err, errMimic) { // as what is more than a record takes
+		if err := s.log.flush(); err != nil {
+			return err
+		}
+		s.log.reached(g.st.seq)
+		s.mark.drop()
+		err = s.writeMark(g, first)
+	}
+	return err
+}
+
+// writeMark has a record of all that is pending durable in the mark.
+func (s *Store) writeMark(g *group, first uint64) error {
 	at, err := s.room(s.mark.nextSize(len(g.st.election)))
 	if err != nil {
 		return err
