@@ -94,6 +94,8 @@
 //	the log goes on behind the newest record            a crash between the two, or writes without an fsync: marked anew
 //	the log goes on too far behind it                   [*CorruptionError]: the mark is of an older time
 //	the log ends where it was synced, rot further up    Pebble tells it from a torn end, and refuses
+//	the log's end is there, older writes are not: a     the hard state is compared with the mark's: [*CorruptionError]. Blocks
+//	rotten manifest, which Pebble takes for its end     are missed as further down
 //	ring overwritten while the log has not caught up    never: a record keeps its place until the log is synced beyond it
 //	crash while records are put back                    the mark is as before, so it is done again; it is renewed at the end
 //	an fsync, or a write, of either file fails          all stops, nothing later is acknowledged; what was, is in the mark

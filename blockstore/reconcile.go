@@ -106,6 +106,9 @@ func join(db *pebble.DB, fs vfs.FS, dir string, found *marks, ring int, log zero
 	if err := f.restore(db, log); err != nil {
 		return nil, errors.Join(err, m.file.Close())
 	}
+	if err := f.checkPromises(db); err != nil {
+		return nil, errors.Join(err, m.file.Close())
+	}
 	if err := m.renew(db); err != nil {
 		return nil, errors.Join(err, m.file.Close())
 	}
@@ -155,6 +158,29 @@ func (f *finding) restore(db *pebble.DB, log zerolog.Logger) error {
 	// Out of the log: its end may be lost again, and what makes up for it is about to be overwritten.
 	if err := db.Flush(); err != nil {
 		return fmt.Errorf("flush: %w", err)
+	}
+	return nil
+}
+
+// checkPromises compares the hard state with the mark's, if both stand at the same write. The log's end says nothing of what
+// is below it: Pebble takes the first damaged record of its manifest for the end, and with the tables that later ones name
+// what is in no log any more is gone from the middle.
+func (f *finding) checkPromises(db database) error {
+	pos, _, err := optional(db, "load position", metaPosition, decodePosition)
+	if err != nil || pos.seq != f.mark.seq {
+		return err
+	}
+	election, _, err := optional(db, "load election", metaElection, func(b []byte) ([]byte, error) { return b, nil })
+	if err != nil {
+		return err
+	}
+	nacked, _, err := optional(db, "load nacked", metaNacked, decodeUint64)
+	if err != nil {
+		return err
+	}
+	if !bytes.Equal(election, f.mark.election) || nacked != f.mark.nacked {
+		return corrupt("check mark", f.mark.mark.height, "after write %d the promises in the chain are not those in the mark: what was written before is missing",
+			pos.seq)
 	}
 	return nil
 }

@@ -151,6 +151,9 @@ func (v *verifier) mark(found *marks) error {
 		v.rep.problem(err)
 		return nil
 	}
+	if err := f.checkPromises(v.db); err != nil {
+		v.rep.problem(err)
+	}
 	for _, err := range found.damage {
 		v.rep.problem(&CorruptionError{Op: "verify mark", Err: err})
 	}
