@@ -35,6 +35,7 @@ type Checker struct {
 	applied   map[string]block.Height
 	configs   map[core.CfgKey]core.ClusterID
 	restored  map[core.Inc]bool
+	forgot    map[core.Inc]bool
 }
 
 type termHeight struct {
@@ -70,6 +71,7 @@ func NewChecker(genesis *block.Block) *Checker {
 		applied:   map[string]block.Height{},
 		configs:   map[core.CfgKey]core.ClusterID{},
 		restored:  map[core.Inc]bool{},
+		forgot:    map[core.Inc]bool{},
 	}
 }
 
@@ -103,7 +105,13 @@ func (c *Checker) Restored(inc core.Inc) { c.restored[inc] = true }
 
 // Forget says that what an incarnation has is an old copy of its disk, and that it does what it does: for schedules that
 // look at what comes of that.
-func (c *Checker) Forget(inc core.Inc) { delete(c.nodes, inc) }
+func (c *Checker) Forget(inc core.Inc) {
+	delete(c.nodes, inc)
+	c.forgot[inc] = true
+}
+
+// replaced reports whether the disk of an incarnation is an old one.
+func (c *Checker) replaced(inc core.Inc) bool { return c.restored[inc] || c.forgot[inc] }
 
 // silent demands that a message uses no right of an old disk; false when its sender's disk is none.
 func (c *Checker) silent(h core.Header, uses bool, what any) bool {

@@ -102,7 +102,7 @@ func (s *sim) restore(n *node) {
 // gaveUp ends a process that has heard that its folder is an old one.
 func (n *node) gaveUp(e core.Event) {
 	n.s.count.hit("restored disk found")
-	if !n.s.chk.restored[n.inc] && n.backup == nil {
+	if !n.s.chk.replaced(n.inc) {
 		n.s.violate("R3: %s gives up a disk that nobody restored: %s", n.id, e.Detail)
 	}
 	gen := n.gen
