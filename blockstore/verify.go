@@ -320,18 +320,18 @@ func (v *verifier) state(c Checkpoint) error {
 	if err != nil {
 		v.rep.problem(&CorruptionError{Op: "verify state", Height: c.Height, Err: err})
 	}
-	if err := v.olderStates(c, seen); err != nil {
-		v.rep.problem(&CorruptionError{Op: "verify state", Height: c.Height, Err: err})
+	if !v.olderStates(c, seen) {
 		return nil // nothing can be said of what pruning will find
 	}
 	return v.stale(c)
 }
 
-// olderStates reads what the states of the checkpoints before c have besides. It returns why they cannot be listed.
-func (v *verifier) olderStates(c Checkpoint, seen idSet) error {
+// olderStates reads what the states of the checkpoints before c have besides. False: they cannot be listed.
+func (v *verifier) olderStates(c Checkpoint, seen idSet) bool {
 	all, err := checkpoints(v.db, math.MaxInt)
 	if err != nil {
-		return err
+		v.rep.problem(&CorruptionError{Op: "verify state", Height: c.Height, Err: err})
+		return false
 	}
 	if len(all) == 0 || all[len(all)-1] != c || uint64(len(all)) != c.Seq-all[0].Seq+1 {
 		v.rep.problem(corrupt("verify state", c.Height, "%d checkpoints are listed, the newest of them is another one", len(all)))
@@ -344,7 +344,7 @@ func (v *verifier) olderStates(c Checkpoint, seen idSet) error {
 			v.rep.problem(&CorruptionError{Op: "verify older state", Height: old.Height, Err: err})
 		}
 	}
-	return nil
+	return true
 }
 
 // walk reads the nodes of a checkpoint's state that were not seen yet, and counts them.
