@@ -47,7 +47,21 @@ func (f *adminFlags) call(ctx context.Context, method, path string, in, out any)
 	}
 	ctx, cancel := context.WithTimeout(ctx, f.timeout)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, method, "http://admin"+path, &body)
+	return askAdmin(ctx, cfg, method, path, &body, func(answer io.Reader) error {
+		data, err := io.ReadAll(io.LimitReader(answer, adminAnswerBytes))
+		if err == nil {
+			err = json.Unmarshal(data, out)
+		}
+		if err != nil {
+			return fmt.Errorf("%s: read the answer: %w", cfg.ID, err)
+		}
+		return nil
+	})
+}
+
+// askAdmin makes one request of a node's admin socket and has its answer read, if that is a success.
+func askAdmin(ctx context.Context, cfg *config.Config, method, path string, body io.Reader, read func(answer io.Reader) error) error {
+	req, err := http.NewRequestWithContext(ctx, method, "http://admin"+path, body)
 	if err != nil {
 		return err
 	}
@@ -61,14 +75,7 @@ func (f *adminFlags) call(ctx context.Context, method, path string, in, out any)
 	if resp.StatusCode != http.StatusOK {
 		return refusalOf(cfg.ID, resp)
 	}
-	data, err := io.ReadAll(io.LimitReader(resp.Body, adminAnswerBytes))
-	if err != nil {
-		return fmt.Errorf("%s: read the answer: %w", cfg.ID, err)
-	}
-	if err := json.Unmarshal(data, out); err != nil {
-		return fmt.Errorf("%s: read the answer: %w", cfg.ID, err)
-	}
-	return nil
+	return read(resp.Body)
 }
 
 // refusalOf is what a node says in an answer that is not a success.

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"io"
 	"net/http"
 	"net/url"
@@ -13,7 +12,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/baton-ha/baton/config"
-	"github.com/baton-ha/baton/node/api"
 )
 
 // profileBytes bounds a profile.
@@ -48,28 +46,16 @@ func newPprofCmd() *cobra.Command {
 }
 
 func writeProfile(ctx context.Context, cfg *config.Config, name string, seconds int, out string) error {
-	url := "http://admin/debug/pprof/" + url.PathEscape(name) + "?seconds=" + strconv.Itoa(seconds)
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, http.NoBody)
-	if err != nil {
+	path := "/debug/pprof/" + url.PathEscape(name) + "?seconds=" + strconv.Itoa(seconds)
+	return askAdmin(ctx, cfg, http.MethodGet, path, http.NoBody, func(answer io.Reader) error {
+		f, err := os.OpenFile(out, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+		if err != nil {
+			return err
+		}
+		_, err = io.Copy(f, io.LimitReader(answer, profileBytes))
+		if closed := f.Close(); err == nil {
+			err = closed
+		}
 		return err
-	}
-	client := api.AdminClient(cfg.Paths().DataDir)
-	defer client.CloseIdleConnections()
-	resp, err := client.Do(req)
-	if err != nil {
-		return fmt.Errorf("%s: %w", cfg.ID, err)
-	}
-	defer resp.Body.Close() //nolint:errcheck // only read from
-	if resp.StatusCode != http.StatusOK {
-		return refusalOf(cfg.ID, resp)
-	}
-	f, err := os.OpenFile(out, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = io.Copy(f, io.LimitReader(resp.Body, profileBytes))
-	if closed := f.Close(); err == nil {
-		err = closed
-	}
-	return err
+	})
 }
