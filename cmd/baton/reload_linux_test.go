@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
-	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -12,7 +11,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"filippo.io/age"
 
@@ -55,27 +53,10 @@ func TestReload(t *testing.T) {
 	base := freePorts(t)
 	_, conf := cluster(t, "--nodes", "1", "--base-port", fmt.Sprint(base))
 	url := fmt.Sprintf("http://127.0.0.1:%d", base+2)
-	socket := filepath.Join(t.TempDir(), "notify")
-	manager, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: socket, Net: "unixgram"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer manager.Close() //nolint:errcheck // of a test
-	t.Setenv("NOTIFY_SOCKET", socket)
+	manager := playManager(t)
 	heard := func(want string) {
 		t.Helper()
-		if err := manager.SetReadDeadline(time.Now().Add(patience)); err != nil {
-			t.Fatal(err)
-		}
-		for buf := make([]byte, 1500); ; {
-			n, err := manager.Read(buf)
-			if err != nil {
-				t.Fatalf("the service manager was not told %q: %v", want, err)
-			}
-			if strings.HasPrefix(string(buf[:n]), want) {
-				return
-			}
-		}
+		manager.told(t, want, func(said string) bool { return strings.HasPrefix(said, want) })
 	}
 	hangup := func(worker int) {
 		t.Helper()

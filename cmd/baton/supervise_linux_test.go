@@ -48,18 +48,45 @@ func awaitStatus(t *testing.T, url, what string, ok func(wire.Status) bool) wire
 	}
 }
 
+// manager hears what a service manager is told.
+type manager struct{ *net.UnixConn }
+
+// playManager takes the service manager's part for what is started from now on.
+func playManager(t *testing.T) manager {
+	t.Helper()
+	socket := filepath.Join(t.TempDir(), "notify")
+	conn, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: socket, Net: "unixgram"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = conn.Close() })
+	t.Setenv("NOTIFY_SOCKET", socket)
+	return manager{conn}
+}
+
+// told waits for a message that is it.
+func (m manager) told(t *testing.T, want string, is func(said string) bool) {
+	t.Helper()
+	if err := m.SetReadDeadline(time.Now().Add(patience)); err != nil {
+		t.Fatal(err)
+	}
+	for buf := make([]byte, 1500); ; {
+		n, err := m.Read(buf)
+		if err != nil {
+			t.Fatalf("the service manager was not told %q: %v", want, err)
+		}
+		if is(string(buf[:n])) {
+			return
+		}
+	}
+}
+
 // A supervised node is two processes; the worker may be killed, and the service manager hears how it is.
 func TestSupervisedRun(t *testing.T) {
 	base := freePorts(t)
 	dir, conf := cluster(t, "--nodes", "1", "--base-port", fmt.Sprint(base))
 	url := fmt.Sprintf("http://127.0.0.1:%d", base+2)
-	socket := filepath.Join(t.TempDir(), "notify")
-	manager, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: socket, Net: "unixgram"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer manager.Close() //nolint:errcheck // of a test
-	t.Setenv("NOTIFY_SOCKET", socket)
+	manager := playManager(t)
 
 	node := start(t, conf)
 	leads := func(st wire.Status) bool { return st.State == wire.StateLeader }
@@ -69,18 +96,7 @@ func TestSupervisedRun(t *testing.T) {
 	}
 	said := func(want string) {
 		t.Helper()
-		if err := manager.SetReadDeadline(time.Now().Add(patience)); err != nil {
-			t.Fatal(err)
-		}
-		for buf := make([]byte, 1500); ; {
-			n, err := manager.Read(buf)
-			if err != nil {
-				t.Fatalf("the service manager was not told %q: %v", want, err)
-			}
-			if string(buf[:n]) == want {
-				return
-			}
-		}
+		manager.told(t, want, func(said string) bool { return said == want })
 	}
 	said("READY=1")
 	said("WATCHDOG=1")
