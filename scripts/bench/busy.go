@@ -63,16 +63,11 @@ func runBusy(ctx context.Context, args []string) (err error) {
 	if len(o.batons) == 0 {
 		o.batons = []string{"bin/baton"}
 	}
-	if o.dir == "" {
-		if o.dir, err = os.MkdirTemp("", "baton-busy-"); err != nil {
-			return err
-		}
-		defer func() {
-			if !o.keep && err == nil {
-				err = os.RemoveAll(o.dir)
-			}
-		}()
+	done, err := dataFolder(&o.dir, "baton-busy-", o.keep)
+	if err != nil {
+		return err
 	}
+	defer func() { err = done(err) }()
 	l := newLauncher()
 	var clusters []*system
 	for i, command := range o.batons {

@@ -50,16 +50,11 @@ func runFailover(ctx context.Context, args []string) (err error) {
 	if !slices.Contains([]string{killWorker, killAll, killFreeze}, o.how) {
 		return fmt.Errorf("--how is %q: want worker, all or freeze", o.how)
 	}
-	if o.dir == "" {
-		if o.dir, err = os.MkdirTemp("", "baton-failover-"); err != nil {
-			return err
-		}
-		defer func() {
-			if !o.keep && err == nil {
-				err = os.RemoveAll(o.dir)
-			}
-		}()
+	done, err := dataFolder(&o.dir, "baton-failover-", o.keep)
+	if err != nil {
+		return err
 	}
+	defer func() { err = done(err) }()
 	l := newLauncher()
 	s, err := l.startBaton("baton", o.baton, filepath.Join(o.dir, "cluster"), o.basePort)
 	if s != nil {

@@ -6,7 +6,6 @@ import (
 	"flag"
 	"fmt"
 	"math/rand/v2"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
@@ -61,16 +60,11 @@ func runHandover(ctx context.Context, args []string) (err error) {
 	if o.rounds < 1 || o.clients < 1 || o.clients*nodes > load.Accounts {
 		return fmt.Errorf("--rounds %d, --clients %d: want at least 1, and at most %d clients", o.rounds, o.clients, load.Accounts/nodes)
 	}
-	if o.dir == "" {
-		if o.dir, err = os.MkdirTemp("", "baton-handover-"); err != nil {
-			return err
-		}
-		defer func() {
-			if err == nil {
-				err = os.RemoveAll(o.dir)
-			}
-		}()
+	done, err := dataFolder(&o.dir, "baton-handover-", false)
+	if err != nil {
+		return err
 	}
+	defer func() { err = done(err) }()
 	l := newLauncher()
 	var hands []*hand
 	for _, h := range []*hand{{name: "baton", binary: o.baton}, {name: "before", binary: o.before}} {

@@ -305,3 +305,20 @@ func (s *system) check(ctx context.Context, nonces []uint64) error {
 	}
 	return errors.Join(errs...)
 }
+
+// dataFolder sets dir to a temporary folder if none is named. What it returns is to be called with the error at the end,
+// which it passes on: the folder goes if all went well and it is not to be kept.
+func dataFolder(dir *string, name string, keep bool) (done func(error) error, err error) {
+	if *dir != "" {
+		return func(err error) error { return err }, nil
+	}
+	if *dir, err = os.MkdirTemp("", name); err != nil {
+		return nil, err
+	}
+	return func(err error) error {
+		if keep || err != nil {
+			return err
+		}
+		return os.RemoveAll(*dir)
+	}, nil
+}
