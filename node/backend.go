@@ -203,7 +203,9 @@ func (n *Node) Ready() error {
 func (n *Node) Leading() bool { return n.raft.Leading() }
 
 // Subscribe returns the events from now on.
-func (n *Node) Subscribe(ctx context.Context) <-chan api.Event { return n.hub.subscribe(ctx) }
+func (n *Node) Subscribe(ctx context.Context) <-chan api.Event {
+	return n.hub.subscribe(ctx, subscriberBuffer)
+}
 
 // Gatherer returns this node's metrics.
 func (n *Node) Gatherer() prometheus.Gatherer { return n.metrics.reg }

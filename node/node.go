@@ -90,7 +90,7 @@ func New(cfg Config) (_ *Node, err error) {
 		apps = []chain.App{chain.Ledger{}}
 	}
 	n := &Node{
-		cfg: cfg, log: cfg.Logger, start: time.Now(), hub: newHub(), fatal: make(chan error, 1), stateLost: make(chan error, 1),
+		cfg: cfg, log: cfg.Logger, start: time.Now(), hub: &hub{}, fatal: make(chan error, 1), stateLost: make(chan error, 1),
 		up: make(chan struct{}), strangers: map[string]string{}, changed: make(chan struct{}),
 	}
 	n.syncs.log = cfg.Logger

@@ -21,11 +21,11 @@ type outlook struct {
 	n     *Node
 	woken chan struct{} // room for one
 
-	mu       sync.Mutex
-	heard    map[string]heard
-	asking   map[string]bool // asked, and neither answered nor given up
-	watchers map[chan *api.Cluster]struct{}
-	closed   bool
+	watchers subscribers[*api.Cluster]
+
+	mu     sync.Mutex
+	heard  map[string]heard
+	asking map[string]bool // asked, and neither answered nor given up
 }
 
 // heard is one node's answer.
@@ -43,15 +43,12 @@ const (
 )
 
 func newOutlook(n *Node) *outlook {
-	return &outlook{
-		n: n, woken: make(chan struct{}, 1), heard: map[string]heard{}, asking: map[string]bool{},
-		watchers: map[chan *api.Cluster]struct{}{},
-	}
+	return &outlook{n: n, woken: make(chan struct{}, 1), heard: map[string]heard{}, asking: map[string]bool{}}
 }
 
 // run asks the others now and then how they are, more often while somebody watches, and looks who lives.
 func (o *outlook) run(ctx context.Context) {
-	defer o.close()
+	defer o.watchers.close()
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	var life map[string]bool
@@ -67,7 +64,7 @@ func (o *outlook) run(ctx context.Context) {
 		if !slices.Contains(o.askAll(ctx), leader) {
 			o.publish() // otherwise when the leader answers: then its lease is news
 		}
-		if o.watched() {
+		if o.watchers.some() {
 			timer.Reset(watchedEvery)
 		} else {
 			timer.Reset(askEvery)
@@ -129,61 +126,25 @@ func (o *outlook) height(id string) block.Height {
 	return o.heard[id].report.Height
 }
 
-func (o *outlook) watched() bool {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return len(o.watchers) > 0
-}
-
 // watch tells of the cluster until ctx ends or the node stops. Only the newest waits for a slow reader.
 func (o *outlook) watch(ctx context.Context) <-chan *api.Cluster {
-	ch := make(chan *api.Cluster, 1)
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	if o.closed {
-		close(ch)
-		return ch
-	}
-	o.watchers[ch] = struct{}{}
+	ch := o.watchers.subscribe(ctx, 1)
 	o.wake()
-	context.AfterFunc(ctx, func() {
-		o.mu.Lock()
-		defer o.mu.Unlock()
-		o.drop(ch)
-	})
 	return ch
 }
 
-func (o *outlook) drop(ch chan *api.Cluster) {
-	if _, ok := o.watchers[ch]; ok {
-		delete(o.watchers, ch)
-		close(ch)
-	}
-}
-
-func (o *outlook) close() {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	o.closed = true
-	for ch := range o.watchers {
-		o.drop(ch)
-	}
-}
-
 func (o *outlook) publish() {
-	if !o.watched() {
+	if !o.watchers.some() {
 		return
 	}
 	c := o.cluster()
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	for ch := range o.watchers {
+	o.watchers.each(func(ch chan *api.Cluster) {
 		select {
 		case <-ch: // an older one that nobody took
 		default:
 		}
 		ch <- &c // has room: only this function sends, under the lock
-	}
+	})
 }
 
 // report is what this node tells of itself.

@@ -87,7 +87,7 @@ func TestOutlook(t *testing.T) {
 	stopWatching()
 	for range told { // it is closed in the end
 	}
-	c.until("nobody watches", func() bool { return !c.nodes[watcher].outlook.watched() })
+	c.until("nobody watches", func() bool { return !c.nodes[watcher].outlook.watchers.some() })
 	late := c.nodes[watcher].WatchCluster(ctx)
 	c.stop(watcher)
 	for range late { // a node that stops closes it
