@@ -190,37 +190,44 @@ func (e *engine) ahead(b *block.Block) bool {
 // execute gives the replication core its verdict on a block.
 func (e *engine) execute(b *block.Block) error {
 	n := e.n
-	ok := n.states.get(b.Hash()) != nil
-	if !ok {
-		parent, err := e.stateOf(b.Header.Parent)
-		if errors.Is(err, errNoParent) {
-			// Blocks are asked for ahead of the verdict on their parents: this one's was refused.
-			n.raft.Do(func(now core.Instant, c *core.Core) {
-				n.ch.NotExecuted(now, b.Hash())
-				c.Poke(now)
-			})
-			return nil
-		}
-		if err != nil {
-			return fmt.Errorf("execute block %d: %w", b.Header.Height, err)
-		}
-		st, err := n.ex.Apply(parent, b)
-		switch {
-		case err == nil:
-			n.states.put(st)
-			ok = true
-		case refused(err):
-			n.log.Error().Err(err).Uint64("height", uint64(b.Header.Height)).Stringer("hash", b.Hash()).
-				Str("proposer", b.Header.Proposer).Msg("this node cannot reproduce a block")
-		default:
-			return fmt.Errorf("execute block %d: %w", b.Header.Height, err)
-		}
+	ok, err := e.reproduce(b)
+	// Blocks are asked for ahead of the verdict on their parents: one whose parent was refused has none.
+	none := errors.Is(err, errNoParent) || errors.Is(err, errDecided)
+	if err != nil && !none {
+		return fmt.Errorf("execute block %d: %w", b.Header.Height, err)
 	}
 	n.raft.Do(func(now core.Instant, c *core.Core) {
-		n.ch.Executed(now, b.Hash(), ok)
+		if none {
+			n.ch.NotExecuted(now, b.Hash())
+		} else {
+			n.ch.Executed(now, b.Hash(), ok)
+		}
 		c.Poke(now)
 	})
 	return nil
+}
+
+// reproduce reports whether executing b gives its state root.
+func (e *engine) reproduce(b *block.Block) (bool, error) {
+	n := e.n
+	if n.states.get(b.Hash()) != nil {
+		return true, nil
+	}
+	parent, err := e.parentState(b)
+	if err != nil {
+		return false, err
+	}
+	st, err := n.ex.Apply(parent, b)
+	if refused(err) {
+		n.log.Error().Err(err).Uint64("height", uint64(b.Header.Height)).Stringer("hash", b.Hash()).
+			Str("proposer", b.Header.Proposer).Msg("this node cannot reproduce a block")
+		return false, nil
+	}
+	if err != nil {
+		return false, err //nolint:wrapcheck // execute says which block
+	}
+	n.states.put(st)
+	return true, nil
 }
 
 // refused reports whether an executor's error is a verdict on the block.
@@ -228,37 +235,50 @@ func refused(err error) bool {
 	return errors.Is(err, chain.ErrRootMismatch) || errors.Is(err, chain.ErrInvalidBlock) || errors.Is(err, chain.ErrNoCode)
 }
 
-var errNoParent = errors.New("the own chain does not hold block")
+var (
+	errNoParent = errors.New("the own chain does not hold block")
+	errDecided  = errors.New("another way brought a block of this height to its end")
+	errTooDeep  = errors.New("too many blocks since the newest state in memory")
+)
 
-// maxRebuild bounds how many stored blocks stateOf executes again.
+// maxRebuild bounds how many stored blocks parentState executes again.
 const maxRebuild = 64
 
-// stateOf returns the state after a block of the own chain, executing stored blocks again if it is not in memory.
-func (e *engine) stateOf(hash block.Hash) (*chain.State, error) {
+// parentState returns the state that b is executed on, executing stored blocks again if it is not in memory. The request
+// to execute b may have waited here for long: if meanwhile a block of its height became final, as one that was executed
+// where it arrived (see ahead) may, then the states below are forgotten and nobody waits for the verdict: errDecided.
+func (e *engine) parentState(b *block.Block) (*chain.State, error) {
 	var missing []*block.Block
-	for {
+	for hash := b.Header.Parent; ; {
 		if st := e.n.states.get(hash); st != nil {
-			for _, b := range slices.Backward(missing) {
+			for _, m := range slices.Backward(missing) {
 				var err error
-				if st, err = e.n.ex.Apply(st, b); err != nil {
-					return nil, fmt.Errorf("execute stored block %d again: %w", b.Header.Height, err)
+				if st, err = e.n.ex.Apply(st, m); err != nil {
+					return nil, fmt.Errorf("execute stored block %d again: %w", m.Header.Height, err)
 				}
 				st = e.n.states.put(st)
 			}
 			return st, nil
 		}
-		b, err := e.n.store.BlockByHash(hash)
+		// A state is forgotten only after blocks above it are final, so this sees them.
+		if e.n.finals.height() >= b.Header.Height {
+			return nil, errDecided
+		}
+		m, err := e.n.store.BlockByHash(hash)
 		if err != nil && e.n.mender.must(e.n.ctx, err) {
-			b, err = e.n.store.BlockByHash(hash)
+			m, err = e.n.store.BlockByHash(hash)
 		}
 		if damage := (*blockstore.CorruptionError)(nil); errors.Is(err, blockstore.ErrNotFound) && !errors.As(err, &damage) {
 			return nil, fmt.Errorf("%w %v", errNoParent, hash)
 		}
-		if err != nil || len(missing) > maxRebuild {
+		if err == nil && len(missing) > maxRebuild {
+			err = errTooDeep
+		}
+		if err != nil {
 			return nil, fmt.Errorf("no state after block %v: %w", hash, err)
 		}
-		missing = append(missing, b)
-		hash = b.Header.Parent
+		missing = append(missing, m)
+		hash = m.Header.Parent
 	}
 }
 

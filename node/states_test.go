@@ -1,6 +1,7 @@
 package node
 
 import (
+	"errors"
 	"slices"
 	"testing"
 
@@ -108,5 +109,42 @@ func TestAheadOfTheEngine(t *testing.T) {
 		if got := n.states.get(tt.b.Hash()) != nil; got != tt.want {
 			t.Errorf("%s: its state is kept: %v", tt.name, got)
 		}
+	}
+}
+
+// A request to execute a block may wait in the engine while the block, executed where it arrived, and others on it become
+// final and their states are forgotten. Then there is nothing to say, and nothing is wrong with the node.
+func TestLateRequestToExecute(t *testing.T) {
+	c := newCluster(t, 1, nil)
+	ex, err := chain.New(c.genesis, chain.Ledger{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	sts, blocks := chained(t, c, ex, keepStates+4)
+	n := &Node{cfg: c.cfgs[0], ex: ex, states: newStates()}
+	n.finals = newFinals(nil, blocks[0], sts[0])
+	e := newEngine(n)
+	n.states.put(sts[0])
+	final := func(h int) {
+		n.finals.add(block.Final{Block: blocks[h]}, sts[h])
+		n.states.forget(block.Height(h))
+	}
+	for h := 1; h < len(blocks); h++ {
+		if !e.ahead(blocks[h]) {
+			t.Fatalf("block %d was not executed where it arrived", h)
+		}
+		final(h)
+	}
+	for h := 1; h < len(blocks); h++ {
+		ok, err := e.reproduce(blocks[h])
+		if kept := h+keepStates > len(blocks)-1; kept != (ok && err == nil) || !kept && !errors.Is(err, errDecided) {
+			t.Errorf("block %d of %d: %v, %v", h, len(blocks)-1, ok, err)
+		}
+	}
+	// A fork below what is final has no verdict either.
+	fork := blocks[2].Header
+	fork.Term++
+	if ok, err := e.reproduce(block.New(fork, blocks[2].Txs)); ok || !errors.Is(err, errDecided) {
+		t.Errorf("fork: %v, %v", ok, err)
 	}
 }
