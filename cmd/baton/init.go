@@ -54,7 +54,7 @@ func newInitCmd() *cobra.Command {
 				return err
 			}
 			for i, path := range res.Configs {
-				if err := printf(cmd, "  baton run --config %s    # %s\n", path, res.APIURLs[i]); err != nil {
+				if err := printf(cmd, "  %s    # %s\n", startCommand(opts, i, path), res.APIURLs[i]); err != nil {
 					return err
 				}
 			}
@@ -101,4 +101,17 @@ func parseQuorum(flag, text string) (config.KofN, error) {
 		return q, fmt.Errorf("%s: %w", flag, err)
 	}
 	return q, nil
+}
+
+// startCommand is what a person types to start node i, whose config.json was written to path.
+func startCommand(opts config.InitOptions, i int, path string) string {
+	folder := filepath.Dir(path)
+	switch {
+	case !opts.Systemd:
+		return "baton run --config " + path
+	case len(opts.Hosts) == 0:
+		return fmt.Sprintf("cp -a %s /etc/baton/ && systemctl enable --now baton@%s", folder, filepath.Base(folder))
+	default:
+		return fmt.Sprintf("scp -pr %s/. root@%s:/etc/baton/ && ssh root@%[2]s systemctl enable --now baton", folder, opts.Hosts[i])
+	}
 }

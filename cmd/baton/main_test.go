@@ -222,6 +222,29 @@ func TestInitAndConfigCheck(t *testing.T) {
 	}
 }
 
+// init ends with what to type next, which depends on how the files are laid out.
+func TestInitSaysHowToStart(t *testing.T) {
+	for name, tt := range map[string]struct {
+		args []string
+		want string // DIR is the folder
+	}{
+		"loopback": {nil, "  baton run --config DIR/node2/config.json    # http://127.0.0.1:7012"},
+		"hosts":    {[]string{"--hosts", "10.0.0.1,10.0.0.2,10.0.0.3"}, "  baton run --config DIR/node2/config.json    # http://10.0.0.2:7002"},
+		"units of one host": {
+			[]string{"--systemd"}, "  cp -a DIR/node2 /etc/baton/ && systemctl enable --now baton@node2    # http://127.0.0.1:7012",
+		},
+		"units": {
+			[]string{"--systemd", "--hosts", "10.0.0.1,10.0.0.2,10.0.0.3"},
+			"  scp -pr DIR/node2/. root@10.0.0.2:/etc/baton/ && ssh root@10.0.0.2 systemctl enable --now baton    # http://10.0.0.2:7002",
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := filepath.Join(t.TempDir(), "new")
+			mustHave(t, good(t, append([]string{"init", "--out", dir}, tt.args...)...), strings.ReplaceAll(tt.want, "DIR", dir)+"\n")
+		})
+	}
+}
+
 func TestConfigCheckIsOneLineThatNamesTheThing(t *testing.T) {
 	for name, tt := range map[string]struct {
 		spoil func(dir, conf string) error
