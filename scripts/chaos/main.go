@@ -43,6 +43,7 @@ type settings struct {
 	short    bool
 	only     []string
 	out      string
+	summary  string
 	keep     bool
 	hold     time.Duration
 	overlap  float64
@@ -104,6 +105,7 @@ func parse(args []string) (*settings, bool, error) {
 	f.BoolVar(&s.short, "short", false, "only the kinds of faults of a short run, and shorter ones")
 	only := f.String("only", "", "only these kinds of faults, separated by commas (see --list)")
 	f.StringVar(&s.out, "out", "chaos-report", "folder for the report")
+	f.StringVar(&s.summary, "summary", "", "file to write a summary to that is worth keeping, as Markdown")
 	f.BoolVar(&s.keep, "keep", false, "keep logs, traces and data folders in the report's folder even if all is well")
 	f.DurationVar(&s.hold, "hold", 6*time.Second, "how long one fault lasts at most")
 	f.Float64Var(&s.overlap, "overlap", 0.3, "probability of a second fault during one")
@@ -146,6 +148,11 @@ func parse(args []string) (*settings, bool, error) {
 	}
 	if s.out, err = filepath.Abs(s.out); err != nil {
 		return nil, false, err
+	}
+	if s.summary != "" {
+		if s.summary, err = filepath.Abs(s.summary); err != nil {
+			return nil, false, err
+		}
 	}
 	if _, err := os.Stat(s.binary); err != nil && !*list {
 		return nil, false, fmt.Errorf("--baton: %w: build it (make build) or name it", err)

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -39,7 +40,7 @@ func run(ctx context.Context, s *settings) (bool, error) {
 	}
 	s.binary = program
 	res := &report.Result{
-		OK: true, Version: strings.TrimSpace(string(out)), Began: time.Now().Format(time.RFC3339), Seed: s.seed,
+		OK: true, Version: strings.TrimSpace(string(out)), Machine: machine(), Began: time.Now().Format(time.RFC3339), Seed: s.seed,
 		Command: fmt.Sprintf("baton-chaos --seed %d --nodes %s --duration %v%s", s.seed, join(s.nodes), s.duration, options(s)),
 	}
 	fmt.Printf("%s\nreplay the plan with: %s\n", res.Version, res.Command)
@@ -64,6 +65,11 @@ func run(ctx context.Context, s *settings) (bool, error) {
 	); err != nil {
 		return false, fmt.Errorf("write the report: %w", err)
 	}
+	if s.summary != "" {
+		if err := res.WriteSummary(s.summary); err != nil {
+			return false, fmt.Errorf("write the summary: %w", err)
+		}
+	}
 	word := "all is well"
 	if !res.OK {
 		word = "NOT WELL"
@@ -75,6 +81,15 @@ func run(ctx context.Context, s *settings) (bool, error) {
 	}
 	fmt.Printf("\n%s; report in %s\n", word, filepath.Join(s.out, "report.html"))
 	return res.OK, nil
+}
+
+// machine says what the run had to share: how many cores, and how busy they were when it began.
+func machine() string {
+	text := fmt.Sprintf("%d cores", runtime.NumCPU())
+	if b, err := os.ReadFile("/proc/loadavg"); err == nil {
+		text += ", load average at the start " + strings.Join(strings.Fields(string(b))[:3], " ")
+	}
+	return text
 }
 
 func copyProgram(from, to string) error {

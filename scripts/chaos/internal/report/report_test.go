@@ -44,6 +44,25 @@ func TestMeasure(t *testing.T) {
 	}
 }
 
+// The summary that is kept says what was run, where, and what was found.
+func TestSummary(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "s.md")
+	r := failed()
+	r.Command, r.Machine = "baton-chaos --seed 7", "2 cores"
+	if err := r.WriteSummary(path); err != nil {
+		t.Fatal(err)
+	}
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"`baton-chaos --seed 7`", "2 cores", "NOT WELL", "## 3 nodes", "kill-leader", "I8: block 7"} {
+		if !strings.Contains(string(b), want) {
+			t.Errorf("%q is not in the summary:\n%s", want, b)
+		}
+	}
+}
+
 func TestAProblemIsAFailure(t *testing.T) {
 	r := &Run{Problems: []string{"the leader never changed"}}
 	if r.Judge(); r.OK {

@@ -17,6 +17,7 @@ import (
 type Result struct {
 	OK       bool   `json:"ok"`
 	Version  string `json:"version"`
+	Machine  string `json:"machine"`
 	Began    string `json:"began"` // RFC 3339
 	Seed     uint64 `json:"seed"`
 	Command  string `json:"command"` // replays it

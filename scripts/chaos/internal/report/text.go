@@ -1,8 +1,11 @@
 package report
 
 import (
+	"bytes"
+	"errors"
 	"fmt"
 	"io"
+	"os"
 	"strings"
 
 	"github.com/baton-ha/baton/scripts/chaos/internal/judge"
@@ -39,4 +42,26 @@ func (r *Run) WriteText(w io.Writer) error {
 	}
 	_, err := io.WriteString(w, b.String())
 	return err
+}
+
+// WriteSummary writes what is worth keeping of a run to a Markdown file: what was run, and the summary of each cluster.
+func (r *Result) WriteSummary(path string) error {
+	var b bytes.Buffer
+	word := "all was well"
+	if !r.OK {
+		word = "NOT WELL"
+	}
+	minutes := 0.0
+	for _, c := range r.Clusters {
+		minutes += c.Duration / 60
+	}
+	fmt.Fprintf(&b, "# Summary of a chaos run\n\nWritten by the program itself; do not edit.\n\n- command: `%s`\n- program: %s\n"+
+		"- machine: %s\n- began %s, %.0f minutes under load: %s\n", r.Command, r.Version, r.Machine, r.Began, minutes, word)
+	var errs []error
+	for _, c := range r.Clusters {
+		fmt.Fprintf(&b, "\n## %d nodes\n\n```text", c.Nodes)
+		errs = append(errs, c.WriteText(&b))
+		b.WriteString("```\n")
+	}
+	return errors.Join(append(errs, os.WriteFile(path, b.Bytes(), 0o644))...) //nolint:gosec // for everybody
 }
