@@ -95,19 +95,25 @@ func (s *Store) storedHash(h block.Height) (block.Hash, error) {
 // height is committed, is lost.
 func (s *Store) mustHave(h block.Height, err error) error {
 	st := s.state.Load()
-	if errors.Is(err, ErrNotFound) && h > 0 && h < st.base.blocks {
-		return fmt.Errorf("height %d, lowest kept is %d: %w", h, st.base.blocks, ErrPruned)
-	}
-	if errors.Is(err, ErrNotFound) && h > 0 && h <= st.commit.Height {
-		// A write that removes blocks is seen in the database a moment before it is published.
-		if base, err := read(s.db, "read base", []byte(metaBase), decodeBases); err == nil && h < base.blocks {
-			return fmt.Errorf("height %d, lowest kept is %d: %w", h, base.blocks, ErrPruned)
-		}
-	}
 	if errors.Is(err, ErrNotFound) && h <= st.commit.Height {
+		if base, pruned := s.prunedTo(h); pruned {
+			return fmt.Errorf("height %d, lowest kept is %d: %w", h, base, ErrPruned)
+		}
 		return &CorruptionError{Op: "read", Height: h, Err: err}
 	}
 	return atHeight(h, err)
+}
+
+// prunedTo returns the lowest kept height if h is below it, for a reader who misses something at h. A write that removes
+// blocks is seen in the database a moment before it is published, so that is asked as well.
+func (s *Store) prunedTo(h block.Height) (base block.Height, pruned bool) {
+	base = s.Base()
+	if h > 0 && h >= base {
+		if b, err := read(s.db, "read base", []byte(metaBase), decodeBases); err == nil {
+			base = b.blocks
+		}
+	}
+	return base, h > 0 && h < base
 }
 
 // BlockByHash returns the block with this hash if it is in the chain, committed or not, otherwise [ErrNotFound].

@@ -38,8 +38,10 @@ func (s *Store) TrustedHash(h block.Height) (block.Hash, error) {
 // it can be read itself.
 func (s *Store) CheckBlock(h block.Height, want block.Hash, key ed25519.PublicKey) (*block.Block, error) {
 	b, err := s.checkBlock(h, want, key)
-	if err != nil && h > 0 && h < s.Base() {
-		return nil, fmt.Errorf("block %d: %w", h, ErrPruned)
+	if err != nil {
+		if base, pruned := s.prunedTo(h); pruned {
+			return nil, fmt.Errorf("block %d, lowest kept is %d: %w", h, base, ErrPruned)
+		}
 	}
 	return b, err
 }

@@ -77,6 +77,26 @@ func TestRepairBlock(t *testing.T) {
 	}
 }
 
+// Retention is seen in the database a moment before it is published. What it removes is not damage at that moment either.
+func TestPruningIsNoDamage(t *testing.T) {
+	fs, blocks := goodFolder(t)
+	s := mustOpen(t, fs)
+	b := s.db.NewBatch()
+	for h := block.Height(1); h < 4; h++ {
+		if err := errors.Join(b.Delete(heightKey(spaceBlock, h), nil), b.Delete(heightKey(spaceSignature, h), nil)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := errors.Join(b.Set([]byte(metaBase), bases{4, 1}.encode(), nil), s.db.Apply(b, pebble.NoSync)); err != nil {
+		t.Fatal(err)
+	}
+	for h := block.Height(1); h < 6; h++ {
+		if _, err := s.CheckBlock(h, blocks[h].Hash(), testPub()); errors.Is(err, ErrPruned) != (h < 4) || h >= 4 && err != nil {
+			t.Errorf("block %d: %v", h, err)
+		}
+	}
+}
+
 // No other block gets in by a repair, and nothing that is not committed.
 func TestRepairTrustsNobody(t *testing.T) {
 	fs, blocks := goodFolder(t)

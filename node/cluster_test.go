@@ -30,6 +30,9 @@ type cluster struct {
 	cfgs    []Config
 	nodes   []*testNode
 	tune    func(*Config)
+	// The ports of a node that stay are on one address of loopback; where the system chooses, it is on another one. Otherwise
+	// it would now and then choose a port of a node that is not running just now.
+	host, other string
 }
 
 type testNode struct {
@@ -79,8 +82,9 @@ func newCluster(t *testing.T, size int, tune func(*Config)) *cluster {
 		c.users = append(c.users, k)
 		c.genesis.Balances[pub(k)] = map[string]chain.Amount{chain.NativeAsset: chain.NewAmount(1_000_000)}
 	}
-	// An address of its own keeps other tests of this machine from taking a port between two starts of a node.
+	// Addresses of its own keep other tests of this machine from taking a port between two starts of a node.
 	host := fmt.Sprintf("127.%d.%d.%d", 10+rand.IntN(200), rand.IntN(250), 1+rand.IntN(250))
+	c.host, c.other = host, fmt.Sprintf("127.%d.%d.%d", 10+rand.IntN(200), 251, 1+rand.IntN(250))
 	ports := freePorts(t, host, 2*size)
 	var peers []peer.Peer
 	var gossip []core.Peer
@@ -108,7 +112,7 @@ func newCluster(t *testing.T, size int, tune func(*Config)) *cluster {
 		cfg.Raftify.Peers, cfg.Raftify.PeerList = gossip, list
 		cfg.Raftify.MaxNodes, cfg.Raftify.Expect = size, size
 		cfg.Raftify.Encrypt = make([]byte, 32)
-		cfg.API.Listen = host + ":0"
+		cfg.API.Listen = c.other + ":0"
 		cfg.Logger = zerolog.Nop()
 		if os.Getenv("BATON_TEST_LOG") != "" {
 			cfg.Logger = zerolog.New(zerolog.ConsoleWriter{Out: os.Stderr, TimeFormat: "05.000"}).With().Timestamp().Str("node", cfg.ID).Logger()

@@ -94,6 +94,10 @@ func (e *engine) kickForWork() {
 	}
 }
 
+// begin is called before this node takes transactions as the leader: what came in at the end of an earlier leadership has
+// been somebody else's to answer since. Owner loop.
+func (e *engine) begin() { e.pool.Clear() }
+
 // stop ends building: this node no longer leads. Owner loop.
 func (e *engine) stop() {
 	e.mu.Lock()
@@ -213,21 +217,29 @@ func (e *engine) reproduce(b *block.Block) (bool, error) {
 	if n.states.get(b.Hash()) != nil {
 		return true, nil
 	}
+	var st *chain.State
 	parent, err := e.parentState(b)
-	if err != nil {
-		return false, err
+	if err == nil {
+		st, err = n.ex.Apply(parent, b)
 	}
-	st, err := n.ex.Apply(parent, b)
-	if refused(err) {
+	switch {
+	case refused(err): // the block, or one below it that a damaged executor left in the own chain, see restore
 		n.log.Error().Err(err).Uint64("height", uint64(b.Header.Height)).Stringer("hash", b.Hash()).
 			Str("proposer", b.Header.Proposer).Msg("this node cannot reproduce a block")
 		return false, nil
-	}
-	if err != nil {
+	case n.outdated(parent, err):
+		return false, errDecided
+	case err != nil:
 		return false, err //nolint:wrapcheck // execute says which block
 	}
 	n.states.put(st)
 	return true, nil
+}
+
+// outdated reports whether an error comes of reading a state that was pruned meanwhile (see checkpoints.prune): many
+// blocks above it became final in some other way, and nobody waits any more for what is made of it.
+func (n *Node) outdated(st *chain.State, err error) bool {
+	return st != nil && !isDamage(err) && errors.Is(err, blockstore.ErrNotFound) && st.Height() < below(n.finals.height(), keepStates)
 }
 
 // refused reports whether an executor's error is a verdict on the block.
@@ -252,11 +264,14 @@ func (e *engine) parentState(b *block.Block) (*chain.State, error) {
 	for hash := b.Header.Parent; ; {
 		if st := e.n.states.get(hash); st != nil {
 			for _, m := range slices.Backward(missing) {
-				var err error
-				if st, err = e.n.ex.Apply(st, m); err != nil {
+				next, err := e.n.ex.Apply(st, m)
+				if e.n.outdated(st, err) {
+					return nil, errDecided
+				}
+				if err != nil {
 					return nil, fmt.Errorf("execute stored block %d again: %w", m.Header.Height, err)
 				}
-				st = e.n.states.put(st)
+				st = e.n.states.put(next)
 			}
 			return st, nil
 		}
@@ -307,6 +322,10 @@ func (e *engine) buildOn(t target) (bool, error) {
 	}, txs)
 	if err != nil {
 		e.pool.Return(txs)
+		if n.outdated(parent, err) { // others led meanwhile
+			e.taken(t)
+			return true, nil
+		}
 		return false, fmt.Errorf("build on %v: %w", t.ref, err)
 	}
 	p := proposal{on: t, blk: blk, txs: txs, verdicts: verdicts}
@@ -389,7 +408,14 @@ func (e *engine) refuseNonce(tx *chain.Tx) {
 		st = e.n.finals.state()
 	}
 	acc, err := st.Account(tx.Sender())
-	if err != nil {
+	switch {
+	case e.n.outdated(st, err):
+		e.n.router.included(tx.Hash()) // whoever sent it sends it again
+		return
+	case stateGone(err):
+		e.n.stateDamaged(err)
+		return
+	case err != nil:
 		e.n.fail(fmt.Errorf("read nonce: %w", err))
 		return
 	}

@@ -83,19 +83,19 @@ func TestRefusalsAreFinalOnEveryNode(t *testing.T) {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	first := c.transfer(0, 0, pub(c.users[1]), "5")
-	want, err := c.nodes[0].Submit(ctx, first)
+	want, err := finally(ctx, c.nodes[0], first)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for i, n := range c.nodes {
-		if got, err := n.Submit(ctx, first); err != nil || got != want {
+		if got, err := finally(ctx, n, first); err != nil || got != want {
 			t.Errorf("node%d: the same transaction again: %+v %v, want %+v", i+1, got, err, want)
 		}
-		_, err := n.Submit(ctx, c.transfer(0, 0, pub(c.users[2]), "6"))
+		_, err := finally(ctx, n, c.transfer(0, 0, pub(c.users[2]), "6"))
 		wantBadNonce(t, err, 1)
-		_, err = n.Submit(ctx, c.transfer(0, 1, pub(c.users[2]), "99999999"))
+		_, err = finally(ctx, n, c.transfer(0, 1, pub(c.users[2]), "99999999"))
 		wantAPIError(t, err, 422, wire.CodeRejected)
-		_, err = n.Submit(ctx, c.transfer(0, 7, pub(c.users[2]), "1"))
+		_, err = finally(ctx, n, c.transfer(0, 7, pub(c.users[2]), "1"))
 		wantBadNonce(t, err, 1) // though it is far ahead
 		bad := *c.transfer(0, 1, pub(c.users[2]), "1")
 		bad.Signature[3] ^= 1
@@ -113,7 +113,7 @@ func TestRefusalsAreFinalOnEveryNode(t *testing.T) {
 
 // Transactions of one account that arrive in the wrong order wait for each other.
 func TestNoncesAheadWait(t *testing.T) {
-	c := newCluster(t, 3, nil)
+	c := newCluster(t, 3, func(cfg *Config) { cfg.Limits.Pool.AheadWait = patience })
 	c.startAll()
 	c.leader()
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
@@ -121,7 +121,7 @@ func TestNoncesAheadWait(t *testing.T) {
 	errs := make(chan error, 3)
 	for _, nonce := range []uint64{2, 1, 0} {
 		go func() {
-			_, err := c.nodes[nonce].Submit(ctx, c.transfer(0, nonce, pub(c.users[1]), "1"))
+			_, err := finally(ctx, c.nodes[nonce], c.transfer(0, nonce, pub(c.users[1]), "1"))
 			errs <- err
 		}()
 	}
@@ -139,14 +139,10 @@ func TestReturningNodeCatchesUp(t *testing.T) {
 	c.startAll()
 	lead := c.leader()
 	away := (lead + 1) % 3
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
-	defer cancel()
 	send := func(from, to uint64) {
 		t.Helper()
 		for nonce := from; nonce < to; nonce++ {
-			if _, err := c.nodes[lead].Submit(ctx, c.transfer(0, nonce, pub(c.users[1]), "1")); err != nil {
-				t.Fatalf("nonce %d: %v", nonce, err)
-			}
+			c.submit(lead, nonce)
 		}
 	}
 	send(0, 30)
@@ -176,7 +172,7 @@ func TestHandoverOnStop(t *testing.T) {
 	send := func(nonce uint64) {
 		t.Helper()
 		tx := c.transfer(0, nonce, pub(c.users[1]), "1")
-		r, err := c.nodes[other].Submit(ctx, tx)
+		r, err := finally(ctx, c.nodes[other], tx)
 		if err != nil {
 			t.Fatalf("nonce %d: %v", nonce, err)
 		}
@@ -225,7 +221,7 @@ func TestMinorityServesNothingNew(t *testing.T) {
 	}
 	c.start(a)
 	c.leader()
-	if _, err := c.nodes[a].Submit(ctx, tx); err != nil {
+	if _, err := finally(ctx, c.nodes[a], tx); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -292,7 +288,7 @@ func TestProcessorWithAnotherStateIsOverruled(t *testing.T) {
 	defer cancel()
 	c.lead(2) // its first block is refused by both others
 	for nonce := range uint64(5) {
-		r, err := c.nodes[nonce%2].Submit(ctx, c.transfer(0, nonce, pub(c.users[1]), "1"))
+		r, err := finally(ctx, c.nodes[nonce%2], c.transfer(0, nonce, pub(c.users[1]), "1"))
 		if err != nil {
 			t.Fatalf("nonce %d: %v", nonce, err)
 		}
@@ -303,15 +299,7 @@ func TestProcessorWithAnotherStateIsOverruled(t *testing.T) {
 	if c.nodes[2].Latest(ctx) != 0 {
 		t.Errorf("the faulty node has final block %d, whose state it cannot have", c.nodes[2].Latest(ctx))
 	}
-	families, err := c.nodes[2].Gatherer().Gather()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, f := range families {
-		if f.GetName() == "baton_alarms_total" && f.Metric[0].Counter.GetValue() == 0 {
-			t.Error("the faulty node raised no alarm")
-		}
-	}
+	c.until("the faulty node asks for an operator", func() bool { return c.nodes[2].alarms(t) > 0 })
 	c.stop(2)
 	c.settled()
 }

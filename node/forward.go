@@ -108,6 +108,7 @@ func (r *router) take(v *view) []*pending {
 	size, i := 0, 0
 	for ; i < len(r.queue) && len(out) < forwardBatch && size < forwardBytes; i++ {
 		p := r.queue[i]
+		p.queued = false
 		if r.pending[p.tx.Hash()] != p || p.flying || p.verdict != nil {
 			continue
 		}
@@ -196,7 +197,7 @@ func (r *router) handed(batch []*pending, codes []byte) {
 	for i, p := range batch {
 		p.flying, p.sent = false, now
 		if leader != "" && leader != p.sentTo && codes[i] != handedFull && r.pending[p.tx.Hash()] == p {
-			r.queue = append(r.queue, p) // the leader changed meanwhile, and whoever noticed left out what was on its way
+			r.enqueue(p) // the leader changed meanwhile, and whoever noticed left out what was on its way
 			r.kick()
 		}
 		switch codes[i] {

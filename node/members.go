@@ -103,7 +103,7 @@ func (n *Node) addMember(ctx context.Context, req wire.MemberRequest) error {
 		if _, in := cfg.Member(core.NodeID(req.ID)); !in || p.ID != req.ID || p.PublicKey.Equal(info.key) || req.Force {
 			continue
 		}
-		if n.answers(req.ID) {
+		if n.answers(req.ID) || slices.Contains(n.link.Connected(), req.ID) { // one that stands still for a moment as well
 			return api.Rejected(fmt.Sprintf("%s is a member that answers, with key %x: remove it first, or use --force if it is to "+
 				"be locked out at once", req.ID, []byte(p.PublicKey)))
 		}
@@ -147,7 +147,7 @@ func (n *Node) memberError(req wire.MemberRequest, err error) error {
 		return rejected("%q is no member; the members are %s", req.ID, n.memberIDs())
 	case errors.Is(err, core.ErrNotLevel):
 		return rejected("%s has not caught up with the leader, or does not answer it: it is promoted when it has", req.ID)
-	case errors.Is(err, core.ErrSelf), errors.Is(err, core.ErrTooManyPins):
+	case errors.Is(err, core.ErrSelf), errors.Is(err, core.ErrTooManyPins), errors.Is(err, core.ErrTooManyMembers):
 		return rejected("%v", err)
 	case errors.Is(err, core.ErrReconfiguring):
 		return &api.Error{Status: 503, Code: wire.CodeUnavailable, Message: "a majority has not acknowledged the change; it may still come about"}

@@ -16,12 +16,8 @@ import (
 
 // config is the configuration of whoever leads.
 func (c *cluster) config() core.Config {
-	for _, n := range c.nodes {
-		if n != nil && n.Leading() {
-			return n.raft.Status().Cfg
-		}
-	}
-	return core.Config{}
+	c.t.Helper()
+	return c.nodes[c.leader()].raft.Status().Cfg
 }
 
 func (c *cluster) voters() []core.NodeID { return c.config().Voters() }
@@ -41,7 +37,7 @@ func (c *cluster) submit(i int, nonce uint64) {
 	c.t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	if _, err := c.nodes[i].Submit(ctx, c.transfer(0, nonce, pub(c.users[1]), "1")); err != nil {
+	if _, err := finally(ctx, c.nodes[i], c.transfer(0, nonce, pub(c.users[1]), "1")); err != nil {
 		c.t.Fatalf("nonce %d: %v", nonce, err)
 	}
 }
@@ -242,14 +238,14 @@ func TestLeaveAndPromote(t *testing.T) {
 	c.start(who)
 	c.settled()
 	seen := map[string]bool{}
-	for len(events) > 0 {
-		if e := <-events; e.Member != nil && e.Member.ID == id {
-			seen[e.Member.Change] = true
+	c.until("subscribers are told", func() bool {
+		for len(events) > 0 {
+			if e := <-events; e.Member != nil && e.Member.ID == id {
+				seen[e.Member.Change] = true
+			}
 		}
-	}
-	if !seen["demoted"] || !seen["promoted"] {
-		t.Errorf("subscribers were told of %v", seen)
-	}
+		return seen["demoted"] && seen["promoted"]
+	})
 }
 
 func TestPinRoundTrip(t *testing.T) {

@@ -116,7 +116,13 @@ func (m *mender) run(ctx context.Context) {
 		}
 		if left {
 			again.Reset(5 * time.Second)
+			continue
 		}
+		m.mu.Lock()
+		if len(m.wanted) == 0 {
+			m.cannot = nil // what could not be repaired was, or retention let it go
+		}
+		m.mu.Unlock()
 	}
 }
 
@@ -149,6 +155,9 @@ func (m *mender) check(ctx context.Context, h block.Height, want block.Hash) err
 	if damage == nil && h > 0 && n.finals != nil && h <= n.finals.stores() {
 		if _, err := n.store.Signature(h); errors.Is(err, blockstore.ErrNotFound) {
 			damage = &blockstore.CorruptionError{Op: "check signature", Height: h, Err: err}
+			if _, err := n.store.CheckBlock(h, want, n.signer[:]); errors.Is(err, blockstore.ErrPruned) {
+				damage = err // all of it went meanwhile
+			}
 		}
 	}
 	if !isDamage(damage) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"strings"
 	"testing"
 	"time"
 
@@ -87,7 +88,7 @@ func TestScrubRepairs(t *testing.T) {
 		t.Errorf("%d repairs", got)
 	}
 	c.settled()
-	if m, ok := c.config().Member(core.NodeID(c.cfgs[who].ID)); ok && (!m.Voter || m.Inc != inc) {
+	if m, _ := c.config().Member(core.NodeID(c.cfgs[who].ID)); !m.Voter || m.Inc != inc {
 		t.Errorf("it became %+v", m)
 	}
 }
@@ -112,7 +113,7 @@ func TestDamagedBlockIsNeverServed(t *testing.T) {
 			t.Fatalf("alone: %+v %v", f, err)
 		}
 	}
-	c.until("it says that it cannot repair it", func() bool { return n.Status().Health != "" })
+	c.until("it says that it cannot repair it", func() bool { return strings.Contains(n.Status().Health, "no peer gave it") })
 	if n.whole(t) || n.mender.repaired.Load() > 0 {
 		t.Error("it was repaired from nothing")
 	}
@@ -130,7 +131,28 @@ func TestDamagedBlockIsNeverServed(t *testing.T) {
 		c.until("the block is served", func() bool { _, err := n.Final(t.Context(), h); return err == nil })
 	}
 	c.until("all of it is repaired", func() bool { return n.whole(t) })
+	c.until("it says no more that it cannot", func() bool { return !strings.Contains(n.Status().Health, "no peer gave it") })
 	c.settled()
+}
+
+// Damage that a pass finds while nobody can help is repaired when somebody can, and not only a pass later.
+func TestScrubTriesAgain(t *testing.T) {
+	c, who := filled(t, 3, 12, func(cfg *Config) { cfg.Scrub = Scrub{BytesPerSecond: 1 << 30} })
+	for i := range 3 {
+		c.stop(i)
+	}
+	c.damage(who, func(db *pebble.DB) error { return db.Set(at('b', 3), []byte("nonsense"), pebble.Sync) })
+	c.start(who)
+	n := c.nodes[who]
+	if err := n.scrubber.blocks(t.Context()); !isDamage(err) {
+		t.Fatalf("a pass over a damaged block: %v", err)
+	}
+	for i := range 3 {
+		if i != who {
+			c.start(i)
+		}
+	}
+	c.until("it is repaired", func() bool { return n.whole(t) })
 }
 
 // A block that the start itself needs is fetched before the node takes part in anything.

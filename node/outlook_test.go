@@ -26,9 +26,7 @@ func TestOutlook(t *testing.T) {
 	c.startAll()
 	lead := c.leader()
 	ctx := t.Context()
-	if _, err := c.nodes[lead].Submit(ctx, c.transfer(0, 0, pub(c.users[1]), "5")); err != nil {
-		t.Fatal(err)
-	}
+	c.submit(lead, 0)
 	// knows reports whether node i sees all that is up as it is.
 	knows := func(i int, up ...int) bool {
 		all := c.nodes[i].Cluster()
@@ -48,8 +46,12 @@ func TestOutlook(t *testing.T) {
 		c.until("every node knows how all are", func() bool { return knows(i, 0, 1, 2) })
 	}
 
-	lead = c.leader()
-	watcher := (lead + 1) % 3
+	watcher := 0
+	c.until("the watcher sees who leads", func() bool {
+		lead = c.leader()
+		watcher = (lead + 1) % 3
+		return c.nodes[watcher].Cluster().Leader == c.cfgs[lead].ID
+	})
 	watch, stopWatching := context.WithCancel(ctx)
 	defer stopWatching()
 	told := c.nodes[watcher].WatchCluster(watch)

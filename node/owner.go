@@ -116,6 +116,9 @@ func (n *Node) look(c *core.Core) {
 	if v == *old {
 		return
 	}
+	if v.leading && !old.leading {
+		n.engine.begin()
+	}
 	n.view.Store(&v)
 	if v.leading != old.leading || v.role != old.role || v.term != old.term {
 		n.mu.Lock()

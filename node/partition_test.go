@@ -20,11 +20,7 @@ type network struct {
 func newNetwork(t *testing.T, size int) *network {
 	t.Helper()
 	c := newCluster(t, size, nil)
-	host, _, err := net.SplitHostPort(c.cfgs[0].Peer.Listen)
-	if err != nil {
-		t.Fatal(err)
-	}
-	w := &network{cluster: c, Net: nettest.New(host)}
+	w := &network{cluster: c, Net: nettest.New(c.other)}
 	t.Cleanup(w.Close)
 	t.Cleanup(c.stopAll) // before that: the last in, first out
 	forward := func(from, to, target string) string {
@@ -38,7 +34,7 @@ func newNetwork(t *testing.T, size int) *network {
 	for i := range c.cfgs {
 		cfg := &c.cfgs[i]
 		// Where a node says that it is reaches nobody: each is to be reached through the forwarders alone.
-		nowhere, err := (&net.ListenConfig{}).ListenPacket(t.Context(), "udp", net.JoinHostPort(host, "0"))
+		nowhere, err := (&net.ListenConfig{}).ListenPacket(t.Context(), "udp", net.JoinHostPort(c.other, "0"))
 		if err != nil {
 			t.Fatal(err)
 		}

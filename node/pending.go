@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/baton-ha/baton/blockstore/block"
@@ -19,6 +20,7 @@ type pending struct {
 	sent   time.Duration
 	sentTo string
 	flying bool
+	queued bool // to be handed to a leader
 	// verdict is a leader's refusal, which counts once the block that it was decided on is final.
 	verdict *verdict
 	// answered when done is closed.
@@ -94,8 +96,25 @@ func (r *router) enter(p *pending) (known *pending, leader string, err error) {
 	if r.handAtOnce(p, v) {
 		return p, v.leader, nil
 	}
-	r.queue = append(r.queue, p)
+	r.enqueue(p)
 	return p, "", nil
+}
+
+// enqueue has p handed to a leader. What stands in the queue is there once; and what was answered since goes when it is
+// more than the rest, since without a leader nothing takes it out. The caller holds the lock.
+func (r *router) enqueue(p *pending) {
+	if p.queued {
+		return
+	}
+	if len(r.queue) > 2*len(r.pending)+forwardBatch {
+		r.queue = slices.DeleteFunc(r.queue, func(q *pending) bool {
+			answered := r.pending[q.tx.Hash()] != q
+			q.queued = !answered
+			return answered
+		})
+	}
+	p.queued = true
+	r.queue = append(r.queue, p)
 }
 
 // usedNonce reports whether the state of a final block has used the transaction's nonce, in which case the transaction

@@ -119,7 +119,7 @@ func TestPeersAreMoved(t *testing.T) {
 	}
 	leader := c.leader()
 	tx := c.transfer(0, 0, pub(c.users[1]), "1")
-	receipt, err := c.nodes[leader].Submit(t.Context(), tx)
+	receipt, err := finally(t.Context(), c.nodes[leader], tx)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,12 +1,15 @@
 package node
 
 import (
+	"context"
+	"errors"
 	"testing"
 
 	"github.com/rs/zerolog"
 
 	"github.com/baton-ha/baton/blockstore"
 	"github.com/baton-ha/baton/blockstore/block"
+	"github.com/baton-ha/baton/blockstore/merkle"
 	"github.com/baton-ha/baton/node/chain"
 	"github.com/baton-ha/baton/node/replication"
 	"github.com/baton-ha/baton/raftify/core"
@@ -141,6 +144,139 @@ func TestFetchOfAnotherClusterIsRefused(t *testing.T) {
 	for id, want := range map[core.ClusterID]bool{own: true, other: false, {}: false} {
 		if _, err := l.HandleRequest(t.Context(), "node2", reqFetch, encodeFetch(q, id)); (err == nil) != want {
 			t.Errorf("cluster %v: %v", id, err)
+		}
+	}
+}
+
+// A block on one that a damaged executor left in the own chain cannot be reproduced either. That is a verdict like any
+// other, and no reason to stop: the leader hears of it (R13).
+func TestBlockOnOneThatCannotBeReproduced(t *testing.T) {
+	c := newCluster(t, 1, nil)
+	store, err := blockstore.Open(blockstore.Options{Dir: c.cfgs[0].DataDir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = store.Close() }()
+	ex, err := chain.New(c.genesis, chain.Ledger{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	all, zero, err := restore(store, ex, DefaultLimits(), zerolog.Nop())
+	if err != nil {
+		t.Fatal(err)
+	}
+	bad := child(zero, 1)
+	done := make(chan error, 1)
+	store.Enqueue(blockstore.Batch{Append: []*block.Block{bad, child(bad, 0)}}, func(err error) { done <- err })
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+	n := &Node{cfg: c.cfgs[0], ex: ex, store: store, states: all, finals: newFinals(store, zero, all.get(zero.Hash()))}
+	for _, b := range []*block.Block{bad, child(bad, 0), child(child(bad, 0), 0)} {
+		if ok, err := newEngine(n).reproduce(b); ok || err != nil {
+			t.Errorf("block %d: %v, %v", b.Header.Height, ok, err)
+		}
+	}
+}
+
+// leaving is a store of state nodes that are pruned at some moment.
+type leaving struct {
+	*blockstore.Store
+	gone bool
+}
+
+func (l *leaving) Node(id merkle.NodeID) ([]byte, error) {
+	if l.gone {
+		return nil, blockstore.ErrNotFound
+	}
+	return l.Store.Node(id)
+}
+
+// Whoever works on a state for so long that many blocks above it become final in some other way, and it is pruned, has
+// nothing more to do there. The stored state is not damaged by that, and the node goes on; where a newer state lacks
+// nodes, it is damaged.
+func TestWorkOnAStateThatWasPruned(t *testing.T) {
+	c := newCluster(t, 1, nil)
+	store, err := blockstore.Open(blockstore.Options{Dir: c.cfgs[0].DataDir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = store.Close() }()
+	ex, err := chain.New(c.genesis, chain.Ledger{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	limits := DefaultLimits()
+	limits.CheckpointEvery = 1
+	all, zero, err := restore(store, ex, limits, zerolog.Nop())
+	if err != nil {
+		t.Fatal(err)
+	}
+	build := func(on *chain.State, user int) (*block.Block, *chain.State) {
+		t.Helper()
+		tx, err := ex.Parse(c.transfer(user, 0, pub(c.users[7]), "1"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		b, next, _, err := ex.Build(on, chain.BuildSpec{Proposer: "node1", Term: 1}, []*chain.Tx{tx})
+		if err != nil || b == nil {
+			t.Fatal(b, err)
+		}
+		return b, next
+	}
+	first, after := build(all.get(zero.Hash()), 0)
+	done := make(chan error, 1)
+	store.Enqueue(blockstore.Batch{
+		Append: []*block.Block{first}, Commit: &blockstore.Commit{Height: 1, Hash: first.Hash(), CTerm: 1, From: 1},
+	}, func(err error) { done <- err })
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+	cp, err := store.SaveState(t.Context(), after.Map(), 1, first.Hash())
+	if err != nil {
+		t.Fatal(err)
+	}
+	second, _ := build(after, 1)
+	later, _ := chained(t, c, ex, keepStates+2)
+	waiting, err := ex.Parse(c.transfer(2, 7, pub(c.users[7]), "1"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for final, outdated := range map[int]bool{1: false, keepStates + 1: false, keepStates + 2: true} {
+		nodes := &leaving{Store: store}
+		old, err := chain.LoadState(nodes, cp.Root, cp.RootNode, cp.Height, cp.Hash, first.Header.TimeMs, merkle.WithCacheBytes(0))
+		if err != nil {
+			t.Fatal(err)
+		}
+		n := &Node{cfg: c.cfgs[0], ex: ex, store: store, states: newStates(), fatal: make(chan error, 1), stateLost: make(chan error, 1)}
+		n.ctx, n.cancel = context.WithCancel(t.Context())
+		n.finals = newFinals(store, zero, later[final])
+		n.mender, n.router = newMender(n), newRouter(n)
+		n.states.put(old)
+		on := replication.Ref{Height: 1, Hash: first.Hash()}
+		n.view.Store(&view{leading: true, counted: true, tip: on})
+		e := newEngine(n)
+		n.engine = e
+		nodes.gone = true
+
+		if ok, err := e.reproduce(second); ok || errors.Is(err, errDecided) != outdated || stateGone(err) == outdated {
+			t.Errorf("final %d: a block to execute: %v, %v", final, ok, err)
+		}
+		if err := e.pool.Add(waiting, 0); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := e.buildOn(target{ref: on}); (err == nil) != outdated || err != nil && !stateGone(err) || e.pool.Len() != 1 {
+			t.Errorf("final %d: a block to build: %v, %d transactions are left", final, err, e.pool.Len())
+		}
+		n.router.origins[waiting.Hash()] = []string{"node1"}
+		e.refuseNonce(waiting)
+		n.cancel()
+		n.wg.Wait()
+		if lost := len(n.stateLost) > 0; lost == outdated || len(n.fatal) > 0 {
+			t.Errorf("final %d: a nonce to read: state given up: %v, failed: %v", final, lost, len(n.fatal) > 0)
+		}
+		if left := len(n.router.origins); outdated && left != 0 {
+			t.Errorf("final %d: its sender is not let go", final)
 		}
 	}
 }

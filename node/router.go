@@ -1,6 +1,7 @@
 package node
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"slices"
@@ -106,7 +107,7 @@ func (r *router) sweep() bool {
 			}
 		case p.flying || p.verdict != nil || v.leader == "":
 		case p.sentTo != v.leader || now-p.sent > resendAfter:
-			r.queue = append(r.queue, p)
+			r.enqueue(p)
 		}
 	}
 	r.sweeping = len(r.pending) > 0
@@ -131,14 +132,22 @@ func (r *router) leaderChanged(v *view) {
 		r.way, r.retry = way{leader: v.leader}, sweepSoon
 		r.way.ctx, r.way.end = context.WithCancel(r.n.ctx)
 	}
-	start := len(r.queue)
-	for _, p := range r.pending {
-		if !p.flying && p.verdict == nil && p.sentTo != v.leader {
-			r.queue = append(r.queue, p)
+	var anew []*pending
+	for h, p := range r.pending {
+		if p.verdict != nil {
+			// The block that it was decided on may be lost, and on an idle chain nothing would ever come to its height.
+			p.verdict, p.sentTo = nil, ""
+			delete(r.judged, h)
+		}
+		if !p.flying && p.sentTo != v.leader {
+			anew = append(anew, p)
 		}
 	}
 	// In the order in which clients sent them, so that nonces of an account arrive in order.
-	slices.SortStableFunc(r.queue[start:], func(a, b *pending) int { return int(a.since - b.since) })
+	slices.SortStableFunc(anew, func(a, b *pending) int { return cmp.Compare(a.since, b.since) })
+	for _, p := range anew {
+		r.enqueue(p)
+	}
 	r.kick()
 }
 

@@ -117,6 +117,7 @@ func (s *scrubber) blocks(ctx context.Context) error {
 			continue
 		case err != nil:
 			failed = err
+			n.mender.found(err) // it is tried again long before the next pass
 		}
 		if h == 0 || ctx.Err() != nil {
 			return errors.Join(failed, ctx.Err())

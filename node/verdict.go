@@ -105,7 +105,7 @@ func (r *router) decide(v *verdict) {
 		// Decided on a block that lost: ask the leader again.
 		p.verdict, p.sentTo = nil, ""
 		delete(r.judged, v.hash)
-		r.queue = append(r.queue, p)
+		r.enqueue(p)
 		r.kick()
 	default:
 		r.finish(p, api.Receipt{}, txError(&v.err))

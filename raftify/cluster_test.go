@@ -14,7 +14,7 @@ import (
 )
 
 // patience is how long a test waits for what must happen in the end. It is no statement about speed.
-const patience = 60 * time.Second
+const patience = 3 * time.Minute
 
 func testTiming() *core.Timing {
 	tm := core.DefaultTiming(2)

@@ -19,7 +19,7 @@ var ErrNoKey = errors.New("more than one peer needs an encrypt key")
 
 // Bounds of a configuration; the wire format refuses anything beyond them.
 const (
-	maxMembers     = 64
+	maxMembers     = core.MaxMembers
 	maxIDBytes     = 64
 	maxAddrBytes   = 256
 	maxPerformance = 100

@@ -3,6 +3,7 @@ package raftify
 import (
 	"bytes"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"path/filepath"
 	"sync"
@@ -13,18 +14,18 @@ import (
 	"github.com/baton-ha/baton/raftify/core"
 )
 
-// freePorts returns ports of loopback that are free for UDP and TCP at this moment.
-func freePorts(t *testing.T, n int) []int {
+// freePorts returns ports of a loopback address that are free for UDP and TCP at this moment.
+func freePorts(t *testing.T, host string, n int) []int {
 	t.Helper()
 	var ports []int
 	for len(ports) < n {
-		l, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // closed below
+		l, err := net.Listen("tcp", host+":0") //nolint:noctx // closed below
 		if err != nil {
 			t.Fatal(err)
 		}
 		defer l.Close() //nolint:errcheck // a test's
 		port := l.Addr().(*net.TCPAddr).Port
-		p, err := net.ListenPacket("udp", fmt.Sprintf("127.0.0.1:%d", port)) //nolint:noctx // closed below
+		p, err := net.ListenPacket("udp", fmt.Sprintf("%s:%d", host, port)) //nolint:noctx // closed below
 		if err != nil {
 			continue
 		}
@@ -38,6 +39,7 @@ func freePorts(t *testing.T, n int) []int {
 type gossipCluster struct {
 	t     *testing.T
 	dir   string
+	host  string // an address of its own: nobody else gets a port between two starts of a node
 	ports []int
 	ids   []core.NodeID
 	nodes map[core.NodeID]*Node
@@ -48,8 +50,9 @@ type gossipCluster struct {
 
 func newGossipCluster(t *testing.T) *gossipCluster {
 	t.Helper()
+	host := fmt.Sprintf("127.%d.%d.%d", 10+rand.IntN(200), rand.IntN(250), 1+rand.IntN(250))
 	g := &gossipCluster{
-		t: t, dir: t.TempDir(), ports: freePorts(t, 3), ids: []core.NodeID{"a", "b", "c"},
+		t: t, dir: t.TempDir(), host: host, ports: freePorts(t, host, 3), ids: []core.NodeID{"a", "b", "c"},
 		nodes: map[core.NodeID]*Node{}, store: map[core.NodeID]*FileStore{},
 	}
 	t.Cleanup(func() {
@@ -65,9 +68,9 @@ func (g *gossipCluster) config(id core.NodeID) Config {
 	cfg := DefaultConfig()
 	cfg.ID, cfg.Timing, cfg.Expect, cfg.Encrypt = id, testTiming(), 3, bytes.Repeat([]byte{7}, 32)
 	for i, p := range g.ids {
-		addr := fmt.Sprintf("127.0.0.1:%d", g.ports[i])
+		addr := fmt.Sprintf("%s:%d", g.host, g.ports[i])
 		if p == id {
-			cfg.BindPort = g.ports[i]
+			cfg.BindAddr, cfg.BindPort = g.host, g.ports[i]
 		}
 		cfg.Peers = append(cfg.Peers, core.Peer{ID: p, Addr: addr})
 		cfg.PeerList = append(cfg.PeerList, addr)
@@ -272,6 +275,7 @@ func TestGossipWrongKey(t *testing.T) {
 // Long messages take TCP; bytes that are no message are counted and dropped.
 func TestGossipTransport(t *testing.T) {
 	g := newGossipCluster(t)
+	g.ports = freePorts(t, "127.0.0.1", 3)
 	got := make(chan core.Message, 16)
 	var count [2]counters
 	var open [2]*gossip
@@ -322,7 +326,7 @@ func TestGossipTransport(t *testing.T) {
 // A port that is taken is an error of Start that names it, and Start may be tried again.
 func TestGossipPortInUse(t *testing.T) {
 	g := newGossipCluster(t)
-	l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", g.ports[0])) //nolint:noctx // closed below
+	l, err := net.Listen("tcp", fmt.Sprintf("%s:%d", g.host, g.ports[0])) //nolint:noctx // closed below
 	if err != nil {
 		t.Fatal(err)
 	}

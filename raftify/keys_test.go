@@ -111,7 +111,7 @@ func TestPeersMove(t *testing.T) {
 		}
 	}
 	g.kill("c")
-	g.ports[2] = freePorts(t, 1)[0]
+	g.ports[2] = freePorts(t, g.host, 1)[0]
 	for _, id := range []core.NodeID{"a", "b"} {
 		now := g.config(id)
 		if err := g.nodes[id].SetPeers(now.Peers, now.PeerList); err != nil {

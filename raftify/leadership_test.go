@@ -12,10 +12,8 @@ import (
 func TestLeadershipEndsWithTheLease(t *testing.T) {
 	c := newCluster(t, "a", "b", "c")
 	ctx := bounded(t)
-	var l *Leadership
-	var id core.NodeID
-	for l == nil { // the leader may change between two looks
-		id = c.leader()
+	// leadership is that of a node, unless it leads no more: the leader may change between two looks.
+	leadership := func(id core.NodeID) (*Leadership, context.CancelFunc) {
 		short, cancel := context.WithCancel(ctx)
 		got := make(chan *Leadership, 1)
 		go func() {
@@ -25,15 +23,25 @@ func TestLeadershipEndsWithTheLease(t *testing.T) {
 			}
 		}()
 		eventually(t, "leadership, or another leader", func() bool { return len(got) > 0 || !c.node(id).Leading() })
-		cancel()
-		l = <-got
-		if l != nil && !errors.Is(l.Err(), context.Canceled) {
-			t.Errorf("its context ended, and it has %v", l.Err())
+		if len(got) == 0 {
+			cancel()
 		}
+		return <-got, cancel
 	}
-	l, err := c.node(id).Leadership(ctx)
-	if err != nil {
-		t.Fatal(err)
+	var l *Leadership
+	var id core.NodeID
+	for l == nil {
+		id = c.leader()
+		ended, cancel := leadership(id)
+		cancel()
+		if ended == nil {
+			continue
+		}
+		if err := ended.Err(); !errors.Is(err, context.Canceled) && !errors.Is(err, ErrLeadershipLost) {
+			t.Errorf("its context ended, and it has %v", err)
+		}
+		l, cancel = leadership(id)
+		t.Cleanup(cancel)
 	}
 	over, cancel := context.WithCancel(ctx)
 	cancel()
@@ -48,8 +56,10 @@ func TestLeadershipEndsWithTheLease(t *testing.T) {
 				if err := l.Err(); !errors.Is(err, ErrLeadershipLost) {
 					t.Errorf("%s leads term %d and %s still has a leadership of term %d: %v", other, c.node(other).Term(), id, l.Term, err)
 				}
-				next, err = c.node(other).Leadership(ctx)
-				return err == nil
+				var cancel context.CancelFunc
+				next, cancel = leadership(other)
+				t.Cleanup(cancel)
+				return next != nil
 			}
 		}
 		return false

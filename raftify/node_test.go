@@ -213,24 +213,28 @@ func TestTransfer(t *testing.T) {
 // The target does not hear of it: the old leader must end up without a lease in that term, and say so.
 func TestTransferToOneWhoDoesNotHear(t *testing.T) {
 	c := newCluster(t, "a", "b", "c")
-	old := c.leader()
-	to := c.ids[(slices.Index(c.ids, old)+1)%3]
-	term := c.node(old).Status().Term
-	eventually(t, "the target acknowledges", func() bool {
-		s := c.node(old)
-		for _, m := range s.Members() {
-			if m.ID == to && m.Heard {
-				return true
-			}
+	ctx := bounded(t)
+	var old core.NodeID
+	var term core.Term
+	// A target that has not answered lately, or a leader that leads no more, begins no handover.
+	eventually(t, "a handover begins", func() bool {
+		old = c.leader()
+		term = c.node(old).Status().Term
+		to := c.ids[(slices.Index(c.ids, old)+1)%3]
+		deaf := func(on bool) {
+			c.net.mu.Lock()
+			defer c.net.mu.Unlock()
+			c.net.cut[[2]core.NodeID{old, to}] = on
 		}
-		return false
+		deaf(true)
+		err := c.node(old).Transfer(ctx, to)
+		if errors.Is(err, core.ErrUnreachable) || errors.Is(err, ErrNotLeader) {
+			deaf(false)
+			return false
+		}
+		t.Logf("the handover ended with %v", err)
+		return true
 	})
-	c.net.mu.Lock()
-	c.net.cut[[2]core.NodeID{old, to}] = true
-	c.net.mu.Unlock()
-	if err := c.node(old).Transfer(bounded(t), to); err != nil {
-		t.Logf("the handover was noticed as failed: %v", err)
-	}
 	if s := c.node(old).Status(); s.Term == term && s.Role == core.RoleLeader && c.node(old).Leading() {
 		t.Error("a lease of the term that was handed over")
 	}
@@ -239,17 +243,22 @@ func TestTransferToOneWhoDoesNotHear(t *testing.T) {
 func TestShutdownHandsOver(t *testing.T) {
 	c := newCluster(t, "a", "b", "c")
 	stop := checkLeases(t, c.holders)
-	old := c.leader()
-	if err := c.node(old).Shutdown(bounded(t)); err != nil {
-		t.Fatal(err)
-	}
-	c.leader(old)
-	if c.net.count(old, core.MsgTimeoutNow) == 0 {
-		t.Error("no handover was tried")
-	}
+	ctx := bounded(t)
+	var old core.NodeID
+	var n *Node
+	// On a machine that stands still it may lead no more when it is told, or nobody may have answered it lately.
+	eventually(t, "a leader hands over", func() bool {
+		old = c.leader()
+		before := c.net.count(old, core.MsgTimeoutNow)
+		if err := c.node(old).Shutdown(ctx); err != nil {
+			t.Fatal(err)
+		}
+		c.leader(old)
+		tried := c.net.count(old, core.MsgTimeoutNow) > before
+		n = c.start(old, nil) // as the member that it was
+		return tried
+	})
 	stop()
-	// The node comes back as the member that it was.
-	n := c.start(old, nil)
 	eventually(t, "the node is back", func() bool { s := n.Status(); return s.Leader != "" && s.Cfg.IsVoter(old) })
 	if s := n.Status(); len(s.Cfg.Voters()) != 3 {
 		t.Errorf("a shutdown counted as a leave: %+v", s.Cfg)
@@ -344,7 +353,8 @@ func TestFailStopsALeader(t *testing.T) {
 		_, _ = co.RequestRound(now) // wants heartbeats sent
 	})
 	<-frozen
-	before := c.net.count(id, core.MsgHB)
+	// What the pulse says again until then is another matter, see TestPulse.
+	before, repeated := c.net.count(id, core.MsgHB), n.Stats().Repeated
 	n.Fail(errDisk)
 	n.Fail(errors.New("later"))
 	release()
@@ -354,8 +364,9 @@ func TestFailStopsALeader(t *testing.T) {
 	if n.Leading() {
 		t.Error("still leading")
 	}
-	if after := c.net.count(id, core.MsgHB); after != before {
-		t.Errorf("%d heartbeats after the failure", after-before)
+	said, again := c.net.count(id, core.MsgHB)-before, int(n.Stats().Repeated-repeated)*2
+	if said > again {
+		t.Errorf("%d heartbeats after the failure, of which the pulse may have said %d", said, again)
 	}
 	c.leader(id)
 }

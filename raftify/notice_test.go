@@ -123,7 +123,7 @@ func (g *gossipCluster) sendNotice(to core.NodeID, b []byte) {
 		if id != to {
 			continue
 		}
-		conn, err := net.DialUDP("udp", nil, net.UDPAddrFromAddrPort(netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), uint16(g.ports[i]))))
+		conn, err := net.DialUDP("udp", nil, net.UDPAddrFromAddrPort(netip.AddrPortFrom(netip.MustParseAddr(g.host), uint16(g.ports[i]))))
 		if err != nil {
 			g.t.Fatal(err)
 		}
@@ -137,7 +137,7 @@ func (g *gossipCluster) sendNotice(to core.NodeID, b []byte) {
 // TestDeathNoticeOverGossip: the timeout is so long that nothing but the notice replaces the leader.
 func TestDeathNoticeOverGossip(t *testing.T) {
 	g := newGossipCluster(t)
-	tm := core.Timing{Heartbeat: 200 * time.Millisecond, MinElection: 2 * time.Second, MaxBackoff: 30 * time.Second, Drift: 0.01}
+	tm := core.Timing{Heartbeat: 200 * time.Millisecond, MinElection: 4 * time.Second, MaxBackoff: 30 * time.Second, Drift: 0.01}
 	type seen struct {
 		at core.NodeID
 		e  core.Event

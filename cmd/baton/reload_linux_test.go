@@ -3,7 +3,6 @@ package main
 import (
 	"bytes"
 	"encoding/json"
-	"fmt"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -50,9 +49,9 @@ func section(file map[string]any, name string) map[string]any {
 // SIGHUP reaches the worker through its supervisor, which tells the service manager; a broken file changes nothing and is
 // one line of the log; `baton reload` answers whoever asks.
 func TestReload(t *testing.T) {
-	base := freePorts(t)
-	_, conf := cluster(t, "--nodes", "1", "--base-port", fmt.Sprint(base))
-	url := fmt.Sprintf("http://127.0.0.1:%d", base+2)
+	host := ownHost()
+	_, conf := cluster(t, "--nodes", "1", "--hosts", host)
+	url := at(host)
 	manager := playManager(t)
 	heard := func(want string) {
 		t.Helper()
@@ -146,11 +145,11 @@ func TestReload(t *testing.T) {
 // A node without a majority takes new addresses and gossip keys all the same: they may be what it lacks. Who its peers
 // are is another matter.
 func TestReloadPeersAndKeys(t *testing.T) {
-	base := freePorts(t)
-	_, conf := cluster(t, "--nodes", "3", "--base-port", fmt.Sprint(base))
+	host := ownHost()
+	_, conf := cluster(t, "--nodes", "3", "--hosts", host+","+ownHost()+","+ownHost())
 	key := filepath.Join(filepath.Dir(conf), "keys", "gossip.key")
 	node := start(t, conf)
-	awaitStatus(t, fmt.Sprintf("http://127.0.0.1:%d", base+2), "it serves", func(wire.Status) bool { return true })
+	awaitStatus(t, at(host), "it serves", func(wire.Status) bool { return true })
 	edit(t, conf, func(file map[string]any) {
 		section(file, "peer")["peers"].([]any)[1].(map[string]any)["addr"] = "127.0.0.1:1"
 		section(file, "raftify")["peer_list"].([]any)[1] = "127.0.0.1:2"
@@ -212,8 +211,8 @@ func seal(t *testing.T, path, phrase string) {
 // What `baton key` encrypts a node starts with, and `baton key decrypt` gives back; with no or the wrong passphrase the
 // node says which file and what to set.
 func TestEncryptedKeys(t *testing.T) {
-	base := freePorts(t)
-	dir, conf := cluster(t, "--nodes", "1", "--base-port", fmt.Sprint(base))
+	host := ownHost()
+	dir, conf := cluster(t, "--nodes", "1", "--hosts", host)
 	phrase := filepath.Join(dir, "phrase")
 	if err := os.WriteFile(phrase, []byte("a long passphrase\n"), 0o600); err != nil {
 		t.Fatal(err)
@@ -246,7 +245,7 @@ func TestEncryptedKeys(t *testing.T) {
 	edit(t, conf, func(file map[string]any) { section(file, "keys")["passphrase"] = "file:../phrase" })
 	mustHave(t, good(t, "config", "check", "--config", conf), "is good")
 	node := start(t, conf)
-	awaitStatus(t, fmt.Sprintf("http://127.0.0.1:%d", base+2), "it leads", func(st wire.Status) bool { return st.State == wire.StateLeader })
+	awaitStatus(t, at(host), "it leads", func(st wire.Status) bool { return st.State == wire.StateLeader })
 	mustHave(t, good(t, "reload", "--config", conf), "nothing changed\n")
 	if code, log := node.wait(t); code != 0 {
 		t.Errorf("status %d, log:\n%s", code, log)

@@ -3,7 +3,6 @@ package main
 import (
 	"bytes"
 	"encoding/json"
-	"fmt"
 	"net"
 	"net/http"
 	"os"
@@ -48,8 +47,9 @@ func awaitStatus(t *testing.T, url, what string, ok func(wire.Status) bool) wire
 	}
 }
 
-// manager hears what a service manager is told.
-type manager struct{ *net.UnixConn }
+// manager hears what a service manager is told. It takes everything at once, as a real one does: a socket that nobody reads
+// soon holds up whoever writes.
+type manager struct{ said chan string }
 
 // playManager takes the service manager's part for what is started from now on.
 func playManager(t *testing.T) manager {
@@ -59,33 +59,47 @@ func playManager(t *testing.T) manager {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = conn.Close() })
+	m := manager{make(chan string, 1<<16)}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for buf := make([]byte, 1500); ; {
+			n, err := conn.Read(buf)
+			if err != nil {
+				return
+			}
+			m.said <- string(buf[:n])
+		}
+	}()
+	t.Cleanup(func() {
+		_ = conn.Close()
+		<-done
+	})
 	t.Setenv("NOTIFY_SOCKET", socket)
-	return manager{conn}
+	return m
 }
 
 // told waits for a message that is it.
 func (m manager) told(t *testing.T, want string, is func(said string) bool) {
 	t.Helper()
-	if err := m.SetReadDeadline(time.Now().Add(patience)); err != nil {
-		t.Fatal(err)
-	}
-	for buf := make([]byte, 1500); ; {
-		n, err := m.Read(buf)
-		if err != nil {
-			t.Fatalf("the service manager was not told %q: %v", want, err)
-		}
-		if is(string(buf[:n])) {
-			return
+	late := time.After(patience)
+	for {
+		select {
+		case said := <-m.said:
+			if is(said) {
+				return
+			}
+		case <-late:
+			t.Fatalf("the service manager was not told %q", want)
 		}
 	}
 }
 
 // A supervised node is two processes; the worker may be killed, and the service manager hears how it is.
 func TestSupervisedRun(t *testing.T) {
-	base := freePorts(t)
-	dir, conf := cluster(t, "--nodes", "1", "--base-port", fmt.Sprint(base))
-	url := fmt.Sprintf("http://127.0.0.1:%d", base+2)
+	host := ownHost()
+	dir, conf := cluster(t, "--nodes", "1", "--hosts", host)
+	url := at(host)
 	manager := playManager(t)
 
 	node := start(t, conf)
@@ -117,9 +131,9 @@ func TestSupervisedRun(t *testing.T) {
 
 // Whoever kills the supervisor gets rid of the worker too, and may start the node again at once.
 func TestWorkerEndsWithItsSupervisor(t *testing.T) {
-	base := freePorts(t)
-	_, conf := cluster(t, "--nodes", "1", "--base-port", fmt.Sprint(base))
-	url := fmt.Sprintf("http://127.0.0.1:%d", base+2)
+	host := ownHost()
+	_, conf := cluster(t, "--nodes", "1", "--hosts", host)
+	url := at(host)
 	before := 0
 	for range 2 {
 		var stderr bytes.Buffer
@@ -143,10 +157,10 @@ func TestWorkerEndsWithItsSupervisor(t *testing.T) {
 }
 
 func TestRunWithoutSupervisor(t *testing.T) {
-	base := freePorts(t)
-	_, conf := cluster(t, "--nodes", "1", "--base-port", fmt.Sprint(base))
+	host := ownHost()
+	_, conf := cluster(t, "--nodes", "1", "--hosts", host)
 	node := start(t, conf, "--no-supervise")
-	st := awaitStatus(t, fmt.Sprintf("http://127.0.0.1:%d", base+2), "it leads", func(st wire.Status) bool { return st.State == wire.StateLeader })
+	st := awaitStatus(t, at(host), "it leads", func(st wire.Status) bool { return st.State == wire.StateLeader })
 	if st.PID != os.Getpid() || st.SupervisorPID != 0 {
 		t.Errorf("pid %d, supervisor %d, this is %d", st.PID, st.SupervisorPID, os.Getpid())
 	}

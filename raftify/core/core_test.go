@@ -2,7 +2,9 @@ package core_test
 
 import (
 	"errors"
+	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -368,4 +370,39 @@ func TestTimingValidate(t *testing.T) {
 			t.Errorf("%s: no error", name)
 		}
 	}
+}
+
+// A configuration holds as many members as the wire carries, and no more: one that could be neither sent nor stored would
+// end each leader in turn.
+func TestMembersAreBounded(t *testing.T) {
+	ms := []core.Member{{ID: "1", Inc: core.Inc{'1'}, Voter: true}}
+	for i := range core.MaxMembers - 1 {
+		ms = append(ms, core.Member{ID: core.NodeID(fmt.Sprintf("learner%02d", i)), Inc: core.Inc{1, byte(i)}, Addr: "a:1"})
+	}
+	s := &solo{t: t, cfg: core.NewConfig(core.CfgKey{Ver: 1}, ms)}
+	var err error
+	s.c, err = core.New(core.Options{
+		State:   core.HardState{ID: "1", Inc: core.Inc{'1'}, Boot: 1, Cfg: s.cfg, ClusterID: s.cfg.Hash()},
+		Session: 1, Timing: core.DefaultTiming(1), Rand: func(int64) int64 { return 0 }, Now: s.now(),
+		Membership: &core.Membership{}, Peers: []core.Peer{{ID: "z", Addr: "z:1"}},
+	})
+	s.must(err)
+	s.tick(200 * time.Millisecond) // it has asked everybody what they remember of it
+	s.tick(200 * time.Millisecond)
+	s.durable(s.seq)
+	s.durable(s.seq)
+	add := core.Change{Kind: core.ChangeAdd, Member: core.Member{ID: "z", Inc: core.Inc{'z'}, Addr: "z:1"}}
+	if err := s.c.Reconfigure(s.now(), add); !errors.Is(err, core.ErrTooManyMembers) {
+		t.Fatalf("member %d: %v", core.MaxMembers+1, err)
+	}
+	s.must(s.step("z", core.Message{Type: core.MsgJoin, Addr: "z:1"}))
+	if !slices.ContainsFunc(s.evs, func(e core.Event) bool {
+		return e.Kind == core.EventJoinRefused && e.Peer == "z" && strings.Contains(e.Detail, "64 members")
+	}) {
+		t.Error("the newcomer is not refused, or not with the reason")
+	}
+	s.must(s.c.Reconfigure(s.now(), core.Change{Kind: core.ChangeRemove, Member: core.Member{ID: "learner05"}}))
+	s.take()
+	s.durable(s.seq)
+	s.must(s.c.Reconfigure(s.now(), add))
 }

@@ -24,9 +24,14 @@ var (
 	// ErrStillVoter is returned by Reconfigure when a node is to be added whose id a voter has, of another incarnation:
 	// demote that one first (PROTOCOL R26).
 	ErrStillVoter = errors.New("a voter of that id is to be demoted first")
+	// ErrTooManyMembers is returned by Reconfigure when a configuration would have more members than the wire carries.
+	ErrTooManyMembers = errors.New("too many members")
 	// ErrSelf is returned by Reconfigure when the leader is to lose its own vote: hand over first.
 	ErrSelf = errors.New("the leader stays a voter: hand over first")
 )
+
+// MaxMembers is how many members a configuration may have, learners included.
+const MaxMembers = 64
 
 // maxGuests bounds what is remembered of nodes that ask to join.
 const maxGuests = 64
@@ -238,6 +243,9 @@ func (c *Core) changed(now Instant, ch Change) ([]Member, error) {
 			return nil, fmt.Errorf("%w: a newcomer needs id, incarnation and address", ErrNotMember)
 		}
 		if i < 0 {
+			if len(ms) >= MaxMembers {
+				return nil, fmt.Errorf("%w: there are %d", ErrTooManyMembers, len(ms))
+			}
 			return append(ms, m), nil
 		}
 		if ms[i].Inc == m.Inc {

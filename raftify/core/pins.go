@@ -129,9 +129,12 @@ func (c *Core) changedPins(ch Change) ([]Pin, error) {
 // mayJoin says why a node that asks may not be let in, "" if it may (PROTOCOL R26).
 func (c *Core) mayJoin(m Message) string {
 	pin, _ := c.hs.Cfg.Pin(m.From)
+	_, member := c.hs.Cfg.Member(m.From)
 	switch {
 	case pin.State == PinBarred:
 		return "it was removed: an operator must add it again"
+	case !member && len(c.hs.Cfg.Members) >= MaxMembers:
+		return fmt.Sprintf("there are %d members, and there can be no more: one must be removed first", len(c.hs.Cfg.Members))
 	case pin.State == 0 && !c.mem.allowed[m.From]:
 		return "it is neither a configured peer nor added by an operator"
 	case m.ClusterID != (ClusterID{}) && pin.State != PinInvited:

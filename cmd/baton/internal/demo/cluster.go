@@ -66,7 +66,7 @@ const (
 	// startBalance is what genesis gives to every account.
 	startBalance = 1_000_000_000
 	// patience bounds every wait for something that a healthy cluster does in seconds.
-	patience = 60 * time.Second
+	patience = 2 * time.Minute
 )
 
 // layOut writes the files of a cluster of n nodes and users funded accounts into dir. Nothing runs yet.

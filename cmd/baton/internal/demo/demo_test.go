@@ -48,7 +48,10 @@ func TestDemo(t *testing.T) {
 	var killed []string
 	for _, f := range got.Failovers {
 		killed = append(killed, f.Killed)
-		if f.Killed == f.Leader || f.GapMs <= 0 || f.GapMs > 60_000 || f.LeaderMs > f.GapMs || f.PauseMs > got.LongestPauseMs {
+		if f.Killed == f.Leader && f.GapMs < 1000 { // on a machine that stands still it may be back before another one leads
+			t.Errorf("%s was killed and led again at once: %+v", f.Killed, f)
+		}
+		if f.GapMs <= 0 || f.GapMs > 60_000 || f.LeaderMs > f.GapMs || f.PauseMs > got.LongestPauseMs {
 			t.Errorf("failover: %+v, longest pause %v ms", f, got.LongestPauseMs)
 		}
 	}

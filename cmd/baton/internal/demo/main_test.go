@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"testing"
 	"time"
+
+	"github.com/baton-ha/baton/node/client"
 )
 
 // binary is the baton that the tests run, built once.
@@ -127,6 +129,19 @@ func (r *rig) awaitAcks(n int64) {
 	want := r.t.count.Load() + n
 	r.ok(r.w.wait(r.ctx, fmt.Sprintf("%d acknowledged payments", want), func(map[string]view) bool {
 		return r.t.count.Load() >= want
+	}))
+}
+
+// awaitHigher returns when some node has spoken of more than a height.
+func (r *rig) awaitHigher(h client.Height) {
+	r.Helper()
+	r.ok(r.w.wait(r.ctx, fmt.Sprintf("a height above %d", h), func(views map[string]view) bool {
+		for _, v := range views {
+			if v.err == nil && v.status.Height > h {
+				return true
+			}
+		}
+		return false
 	}))
 }
 

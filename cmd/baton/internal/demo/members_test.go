@@ -115,7 +115,10 @@ func TestThreeOfFiveDieAtOnce(t *testing.T) {
 		}
 		return true
 	}))
-	<-time.After(time.Second) // answers that were on their way
+	for count := int64(-1); count != r.t.count.Load(); { // answers that were on their way
+		count = r.t.count.Load()
+		<-time.After(time.Second)
+	}
 	count, height := r.t.count.Load(), r.w.height()
 	<-time.After(3 * time.Second) // three times kick_after
 	if n := r.t.count.Load(); n != count {
@@ -124,9 +127,7 @@ func TestThreeOfFiveDieAtOnce(t *testing.T) {
 	r.awaitVoters(5)
 	r.restart(dead[0])
 	r.awaitAcks(20)
-	if h := r.w.height(); h < height {
-		t.Errorf("height was %d and is %d", height, h)
-	}
+	r.awaitHigher(height)
 	r.restart(dead[1:]...)
 	r.settle()
 }
@@ -137,14 +138,20 @@ func TestHandoverUnderLoad(t *testing.T) {
 	r.t.start(r.ctx)
 	r.awaitAcks(50)
 	var gaps []time.Duration
-	for range 10 {
+	refused := 0
+	for len(gaps) < 10 {
 		id, term, err := r.w.awaitLeader(r.ctx, 0)
 		r.ok(err)
 		asked := time.Now()
 		acked := r.t.firstAfter(asked)
 		out, err := exec.CommandContext(r.ctx, binary, "leader", "transfer", "--config", r.c.byID(id).config).CombinedOutput()
-		if err != nil {
-			t.Fatalf("leader transfer: %v: %s", err, out)
+		if err != nil { // on a machine that stands still the target may not take over in time
+			if refused++; refused > 20 {
+				t.Fatalf("leader transfer, %d times: %v: %s", refused, err, out)
+			}
+			t.Logf("leader transfer: %v: %s", err, out)
+			r.awaitFirst(asked, acked)
+			continue
 		}
 		done := time.Now()
 		next, _, err := r.w.awaitLeader(r.ctx, term)

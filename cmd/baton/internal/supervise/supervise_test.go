@@ -25,7 +25,7 @@ const (
 	target  = "TEST_WORKER_TARGET"
 )
 
-const patience = time.Minute
+const patience = 2 * time.Minute
 
 func TestMain(m *testing.M) {
 	if acts := os.Getenv(script); acts != "" {
