@@ -49,6 +49,7 @@ func (r *replacing) now() (*block.Block, block.Height) {
 }
 
 func (r *replacing) Tip() (block.Height, block.Hash) { b, _ := r.now(); return 1, b.Hash() }
+func (r *replacing) Base() block.Height              { return 0 }
 func (r *replacing) Committed() blockstore.Commit {
 	_, h := r.now()
 	return blockstore.Commit{Height: h}

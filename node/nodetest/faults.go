@@ -319,7 +319,7 @@ func (s *sim) heal() []*node {
 	for _, n := range q {
 		n.mend()
 	}
-	s.serving = q
+	s.serving, s.set.bring = q, min(s.set.bring, 20*ms)
 	for _, a := range q {
 		for _, b := range q {
 			if a != b {

@@ -112,21 +112,30 @@ func (n *node) bring() {
 	}
 	peer := s.nodes[(n.i+1+s.rng.IntN(len(s.nodes)-1))%len(s.nodes)]
 	n.do(func(now core.Instant) { n.ch.AwaitState(now, true) })
+	offered := false
 	s.net.send(&packet{from: n, to: peer, what: "want a state", fn: func(core.Instant) {
 		b, cterm := peer.offer()
-		if b == nil || gen != n.gen {
+		if b == nil {
 			return
 		}
-		s.after(s.jitter(s.set.bring), func() {
-			s.net.send(&packet{from: peer, to: n, what: "State", fn: func(now core.Instant) {
-				if gen == n.gen && n.bringing {
+		s.net.send(&packet{from: peer, to: n, what: "Offer", fn: func(core.Instant) {
+			if gen != n.gen || !n.bringing || offered {
+				return
+			}
+			offered = true
+			s.after(s.jitter(s.set.bring), func() {
+				n.doFor(gen, func(now core.Instant) {
 					n.arrived(now, b, cterm)
 					done(now)
-				}
-			}})
-		})
+				})
+			})
+		}})
 	}})
-	s.after(4*s.set.bring+int64(s.tm.MinElection), func() { n.doFor(gen, done) })
+	s.after(int64(s.tm.MinElection)/2, func() {
+		if !offered {
+			n.doFor(gen, done)
+		}
+	})
 }
 
 func (n *node) arrived(now core.Instant, b *block.Block, cterm core.Term) {
