@@ -79,7 +79,7 @@ type Node struct {
 // New opens the data folder, brings the state of the stored tip into memory, makes this start durable and listens. It
 // fails with blockstore.ErrInUse, a *blockstore.CorruptionError, ErrWrongChain, ErrWrongKey or what the parts report.
 func New(cfg Config) (_ *Node, err error) {
-	if err := errors.Join(cfg.Limits.Validate(), cfg.Retention.Validate(), cfg.Scrub.Validate()); err != nil {
+	if err := errors.Join(cfg.Limits.Validate(), cfg.Retention.Validate(), cfg.Scrub.Validate(), cfg.Sync.Validate()); err != nil {
 		return nil, err
 	}
 	if cfg.Genesis == nil || cfg.ProcessorKey == nil {
