@@ -4,12 +4,15 @@ import (
 	"context"
 	"crypto/ed25519"
 	"errors"
-	"iter"
+	"fmt"
+	"maps"
+	"net/http"
+	"slices"
+	"sync"
 	"time"
 
 	"github.com/rs/zerolog"
 
-	"github.com/baton-ha/baton/blockstore"
 	"github.com/baton-ha/baton/blockstore/block"
 )
 
@@ -19,10 +22,26 @@ var (
 	ErrNoPeer = errors.New("no peer serves it")
 	// ErrPinned is returned when what peers serve contradicts the pin, or nobody can show that it does not.
 	ErrPinned = errors.New("it contradicts the pinned block")
+	// ErrForked is returned when peers show two blocks of one height that the processor's key has signed both. Somebody
+	// else has the key, or the chain has forked: nothing may be believed.
+	ErrForked = errors.New("two signed blocks of one height")
 	// ErrGone is returned by [Client.Transfer] when no peer has the offered state any more. What was transferred stays: take
 	// another offer, and what both states have in common is not fetched again.
 	ErrGone = errors.New("no peer has that state any more")
 )
+
+// Peer is one who serves: a [Server] that is reached over HTTP.
+type Peer struct {
+	// Name stands in logs and errors; one peer's is no other's.
+	Name string
+	// URL is where the paths of the protocol begin: https://node2, http://10.0.0.1:7004/some/folder.
+	URL string
+	// Client makes the requests; [LinkClient] for a node's peer port. Nil is a plain one.
+	Client *http.Client
+	// Member says that the peer is an authenticated processor of this cluster. Only a member's word counts for the term of
+	// a commit certificate, which no signature covers: see [Offer].
+	Member bool
+}
 
 // Pin is a block of the chain that is known from elsewhere. The zero value pins nothing.
 type Pin struct {
@@ -39,7 +58,7 @@ type ClientConfig struct {
 	Key ed25519.PublicKey
 	// Pin is a block that the chain must have: whatever is offered must be shown, by linked headers, to be on one chain with it.
 	Pin Pin
-	// Peers returns who serves at this moment. It is called whenever a request begins anew.
+	// Peers returns who serves at this moment. It is called often.
 	Peers func() []Peer
 	// Streams is how many requests are under way to one peer at a time; 0 is 4.
 	Streams int
@@ -50,54 +69,172 @@ type ClientConfig struct {
 	Received func(bytes int)
 }
 
+// maxStreams bounds the requests under way to all peers together.
+const maxStreams = 16
+
 // Client fetches from peers. It is safe for concurrent use, except that one Transfer runs at a time.
 type Client struct {
-	cfg ClientConfig
+	cfg      ClientConfig
+	plain    *http.Client // of peers that bring none
+	progress progress
+	sizes    sizes
+	peak     int // of pieces that the last transfer knew of at a time
+
+	mu      sync.Mutex
+	sources map[string]*source
+	anchor  Pin // the newest block that is known to be on one chain with the pin
 }
 
 // NewClient returns a client. It does nothing by itself.
-func NewClient(cfg ClientConfig) *Client { return &Client{cfg: cfg} }
-
-// Offer is a state that peers have, verified: the chain, the processor's signature over the block and the pin.
-type Offer struct {
-	// Final is the block whose state it is. Its CTerm is the greatest that a member gave for the block's height, 0 if none
-	// did: others' word does not count.
-	Final block.Final
-	// TipHeight is the highest final height that anybody showed, with a signature.
-	TipHeight block.Height
-	// Peers are the names of those that have the state.
-	Peers []string
-
-	exact bool
+func NewClient(cfg ClientConfig) *Client {
+	orDefault(&cfg.Streams, 4)
+	orDefault(&cfg.Patience, 30*time.Second)
+	return &Client{
+		cfg: cfg, sources: map[string]*source{}, anchor: cfg.Pin, sizes: sizes{pieceBytes, partBytes},
+		plain: &http.Client{Transport: &http.Transport{
+			Proxy: http.ProxyFromEnvironment, ForceAttemptHTTP2: true, DisableCompression: true, MaxIdleConnsPerHost: cfg.Streams,
+			IdleConnTimeout: time.Minute,
+		}},
+	}
 }
 
-// Newest returns the newest state that peers have; with several to choose from within a thousand blocks of the newest, the
-// newest one that more than one peer has. It returns ErrNoPeer, ErrPinned, or ctx's error.
-func (c *Client) Newest(_ context.Context) (Offer, error) { return Offer{}, ErrNoPeer }
+// Progress returns how far the transfer is. Safe to call at any time.
+func (c *Client) Progress() Progress { return c.progress.snapshot(time.Now()) }
 
-// At returns the state after the block at exactly this height, if a peer has it; otherwise the newest one below it, whose
-// next blocks lead there.
-func (c *Client) At(_ context.Context, _ block.Height) (Offer, error) {
-	return Offer{exact: true}, ErrNoPeer
+// current returns the peers of this moment, in the order that Peers has them.
+func (c *Client) current() []*source {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	var out []*source
+	names := map[string]bool{}
+	for _, p := range c.cfg.Peers() {
+		if names[p.Name] {
+			continue
+		}
+		names[p.Name] = true
+		if p.Client == nil {
+			p.Client = c.plain
+		}
+		s := c.sources[p.Name]
+		if s == nil || s.Peer != p {
+			client := *p.Client
+			client.CheckRedirect = stay
+			s = &source{Peer: p, client: &client, log: c.cfg.Logger, received: c.cfg.Received}
+			c.sources[p.Name] = s
+		}
+		out = append(out, s)
+	}
+	maps.DeleteFunc(c.sources, func(name string, _ *source) bool { return !names[name] })
+	return out
 }
 
-// Transfer fetches the state of an offer into the store, beside what is there, from several peers at a time. Enqueue the
-// Jump in a blockstore.Batch, then Close the transfer; on an error there is nothing to close. An interrupted transfer
-// goes on where it stopped when the next one begins, also after a crash, and what the newest checkpoint of the store has in
-// common with the state is not fetched at all.
-//
-// When the state of an offer of Newest is pruned by all peers meanwhile, the transfer goes on with a newer one: the Jump's
-// Final says which. It returns ErrNoPeer, ErrGone, ErrPinned, ctx's error soon after ctx ends, or an error of the store.
-func (c *Client) Transfer(_ context.Context, _ *blockstore.Store, _ Offer) (*blockstore.Transfer, *blockstore.Jump, error) {
-	return nil, nil, ErrNoPeer
+// stay keeps a peer from sending us elsewhere.
+func stay(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+
+// each asks all peers that may be asked at the same time, waits for all answers, and takes note of faults.
+func (c *Client) each(ctx context.Context, ask func(ctx context.Context, s *source) error) error {
+	var wg sync.WaitGroup
+	for _, s := range c.current() {
+		if s.ready(time.Now()) > 0 {
+			continue
+		}
+		wg.Go(func() { c.judge(ctx, s, ask(ctx, s)) })
+	}
+	wg.Wait()
+	return ctx.Err() //nolint:wrapcheck // it is the caller's own
 }
 
-// Blocks yields the final blocks from one height to another, ascending and verified: each is signed by the processor and
-// links to the one before. After an error, which is the last thing it yields, the caller may go on from there. CTerm is a
-// member's word, otherwise 0.
-func (c *Client) Blocks(_ context.Context, _, _ block.Height) iter.Seq2[block.Final, error] {
-	return func(yield func(block.Final, error) bool) { yield(block.Final{}, ErrNoPeer) }
+// judge takes note of what became of a request to s.
+func (c *Client) judge(ctx context.Context, s *source, err error) {
+	switch {
+	case err == nil:
+		s.good()
+	case ctx.Err() == nil:
+		s.failed(err, time.Now())
+	}
 }
 
-// Progress returns how far the transfer is.
-func (c *Client) Progress() Progress { return Progress{} }
+// try asks peers one after the other, the fastest of those named first, until one gives what is wanted. Names nil are all.
+func (c *Client) try(ctx context.Context, names []string, ask func(ctx context.Context, s *source) error) error {
+	asked := false
+	for range 2 { // those that are busy, or were left alone, get a second chance
+		for _, s := range c.byPace(names) {
+			if asked && !s.isBanned() {
+				if err := pause(ctx, s.ready(time.Now())); err != nil {
+					return err
+				}
+			}
+			if s.isBanned() || s.ready(time.Now()) > 0 {
+				continue
+			}
+			err := ask(ctx, s)
+			c.judge(ctx, s, err)
+			if err == nil {
+				return nil
+			}
+			if err := ctx.Err(); err != nil {
+				return err //nolint:wrapcheck // it is the caller's own
+			}
+		}
+		asked = true
+	}
+	return c.noPeer()
+}
+
+// byPace returns the peers with these names, or all for nil, the fastest first.
+func (c *Client) byPace(names []string) []*source {
+	all := c.current()
+	if names != nil {
+		all = slices.DeleteFunc(all, func(s *source) bool { return !slices.Contains(names, s.Name) })
+	}
+	pace := make(map[*source]float64, len(all))
+	for _, s := range all {
+		s.mu.Lock()
+		pace[s] = s.rate
+		s.mu.Unlock()
+	}
+	slices.SortStableFunc(all, func(a, b *source) int {
+		switch {
+		case pace[a] > pace[b]:
+			return -1
+		case pace[a] < pace[b]:
+			return 1
+		}
+		return 0
+	})
+	return all
+}
+
+var errNothing = errors.New("nothing useful came from it")
+
+// noPeer returns ErrNoPeer with what is known of each peer.
+func (c *Client) noPeer() error {
+	all := c.current()
+	if len(all) == 0 {
+		return fmt.Errorf("%w: there is none", ErrNoPeer)
+	}
+	err := ErrNoPeer
+	for _, s := range all {
+		fault := s.lastFault()
+		if fault == nil {
+			fault = errNothing
+		}
+		err = fmt.Errorf("%w; %s: %w", err, s.Name, fault)
+	}
+	return err
+}
+
+// pause waits.
+func pause(ctx context.Context, d time.Duration) error {
+	if d <= 0 {
+		return ctx.Err() //nolint:wrapcheck // it is the caller's own
+	}
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err() //nolint:wrapcheck // it is the caller's own
+	}
+}

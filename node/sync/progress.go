@@ -1,6 +1,7 @@
 package sync
 
 import (
+	"sync"
 	"time"
 
 	"github.com/baton-ha/baton/blockstore/block"
@@ -25,4 +26,56 @@ type Progress struct {
 	Remaining      time.Duration
 	// Running says that a transfer is under way.
 	Running bool
+}
+
+// progress counts. Safe for concurrent use.
+type progress struct {
+	mu     sync.Mutex
+	now    Progress
+	begun  time.Time
+	ended  time.Time
+	sample time.Time // BytesPerSecond is as of then
+	bytes  uint64    // at that time
+}
+
+func (p *progress) begin(h block.Height, now time.Time) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.now = Progress{Height: h, Running: true, Known: 1}
+	p.begun, p.sample, p.bytes = now, now, 0
+}
+
+func (p *progress) end(now time.Time) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.now.Running, p.ended = false, now
+}
+
+func (p *progress) change(fn func(p *Progress)) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	fn(&p.now)
+}
+
+// snapshot returns a copy, with the rate and what remains filled in.
+func (p *progress) snapshot(now time.Time) Progress {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.now.Running {
+		now = p.ended
+	}
+	if d := now.Sub(p.sample); p.now.Running && d >= time.Second {
+		rate := float64(p.now.Bytes-p.bytes) / d.Seconds()
+		if p.now.BytesPerSecond == 0 {
+			p.now.BytesPerSecond = rate
+		}
+		p.now.BytesPerSecond += (rate - p.now.BytesPerSecond) / 3
+		p.sample, p.bytes = now, p.now.Bytes
+	}
+	out := p.now
+	out.Done = min(1, out.Done)
+	if fetched := out.Done - out.Linked; out.Running && fetched > 1e-6 {
+		out.Remaining = time.Duration(float64(now.Sub(p.begun)) * (1 - out.Done) / fetched)
+	}
+	return out
 }
