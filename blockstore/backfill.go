@@ -43,13 +43,14 @@ func (s *Store) fillBelow(finals []block.Final) error {
 	for i := len(finals) - 1; i >= 0; i-- {
 		f := &finals[i]
 		b := f.Block
-		if h--; h == 0 || b.Header.Height != h || b.Hash() != want {
-			return fmt.Errorf("block %d/%s, want %d/%s: %w", b.Header.Height, b.Hash(), h, want, ErrNotBelow)
+		hash := b.Hash()
+		if h--; h == 0 || b.Header.Height != h || hash != want {
+			return fmt.Errorf("block %d/%s, want %d/%s: %w", b.Header.Height, hash, h, want, ErrNotBelow)
 		}
 		w.set = append(w.set,
 			pair{heightKey(spaceBlock, h), encodeBlock(b)},
-			pair{heightKey(spaceHash, h), want[:]},
-			pair{hashKey(spaceHeight, want), encodeUint64(uint64(h))},
+			pair{heightKey(spaceHash, h), hash[:]},
+			pair{hashKey(spaceHeight, hash), encodeUint64(uint64(h))},
 			pair{heightKey(spaceSignature, h), f.Signature[:]},
 		)
 		if f.CTerm != 0 {

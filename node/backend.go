@@ -157,7 +157,7 @@ func (n *Node) Status() api.Status {
 		out.State = wire.StateCandidate // it does not lead before its takeover is done
 	}
 	v := n.view.Load()
-	_, jumping := n.syncer.progress()
+	_, jumping, _ := n.syncer.progress()
 	out.Syncing = jumping || v.leaderHeight > st.Height()+readyLag
 	for _, m := range n.raft.Members() {
 		h := n.outlook.height(string(m.ID))

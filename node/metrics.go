@@ -138,7 +138,8 @@ func (r *readings) Collect(ch chan<- prometheus.Metric) {
 	if cp, ok := n.store.Checkpoint(); ok {
 		gauge("checkpoint_height", "Height of the newest stored state: a restart executes what came after it.", float64(cp.Height))
 	}
-	p, syncing := n.syncer.progress()
+	p, syncing, jumps := n.syncer.progress()
+	counter("sync_states_total", "States of other nodes that this one went on from.", jumps)
 	gauge("syncing", "1 while the state of another node is being taken over.", truth(syncing))
 	gauge("sync_height", "Block whose state is, or was last, being taken over.", float64(p.Height))
 	gauge("sync_done", "How much of that state is here, 0 to 1.", p.Done)

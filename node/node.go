@@ -341,6 +341,7 @@ func (n *Node) Run(ctx context.Context) error {
 	n.wg.Go(func() { n.scrubber.run(n.ctx) })
 	n.wg.Go(func() { n.compareGenesis(n.ctx) })
 	n.wg.Go(func() { n.syncer.run(n.ctx) })
+	n.wg.Go(func() { (&backfill{n: n}).run(n.ctx) })
 	err := n.serve(ctx)
 	if err == nil {
 		select {

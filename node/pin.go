@@ -31,3 +31,13 @@ func (p Pin) check(h block.Height, hash block.Hash) error {
 	}
 	return fmt.Errorf("%w: block %d is %v, pinned is %v", ErrPinned, h, hash, p.Hash)
 }
+
+// checkAll compares blocks with the pin.
+func (p Pin) checkAll(finals []block.Final) error {
+	for _, f := range finals {
+		if err := p.check(f.Block.Header.Height, f.Block.Hash()); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -29,6 +29,7 @@ type syncer struct {
 
 	mu    sync.Mutex
 	links map[string]*http.Client // to members, by id
+	jumps uint64                  // how often this node took a state over
 	need  block.Height            // somebody has no blocks below this, and this node would need some
 	busy  bool
 	told  time.Time // when an operator was told last that blocks do not suffice
@@ -82,7 +83,7 @@ func (s *syncer) peers() []nodesync.Peer {
 func (s *syncer) pruned(base block.Height, peer string) {
 	s.mu.Lock()
 	s.need = max(s.need, base)
-	tell := !s.jumps() && time.Since(s.told) >= toldEvery
+	tell := !s.mayJump() && time.Since(s.told) >= toldEvery
 	if tell {
 		s.told = time.Now()
 	}
@@ -98,8 +99,8 @@ func (s *syncer) pruned(base block.Height, peer string) {
 	}
 }
 
-// jumps reports whether the mode allows this node to jump where it stands now.
-func (s *syncer) jumps() bool {
+// mayJump reports whether the mode allows this node to jump where it stands now.
+func (s *syncer) mayJump() bool {
 	switch s.n.cfg.Sync.Mode {
 	case SyncState:
 		return true
@@ -110,12 +111,12 @@ func (s *syncer) jumps() bool {
 	return false
 }
 
-// progress returns how far a transfer is; false while there is none.
-func (s *syncer) progress() (nodesync.Progress, bool) {
+// progress returns how far a transfer is, whether one is under way, and how many came to an end.
+func (s *syncer) progress() (p nodesync.Progress, busy bool, jumps uint64) {
 	s.mu.Lock()
-	busy := s.busy
+	busy, jumps = s.busy, s.jumps
 	s.mu.Unlock()
-	return s.client.Progress(), busy
+	return s.client.Progress(), busy, jumps
 }
 
 func (s *syncer) run(ctx context.Context) {
@@ -163,7 +164,7 @@ func (s *syncer) run(ctx context.Context) {
 func (s *syncer) wanted() bool {
 	n := s.n
 	v := n.view.Load()
-	if v.role == core.RoleLeader || v.members < 2 || !s.jumps() {
+	if v.role == core.RoleLeader || v.members < 2 || !s.mayJump() {
 		return false
 	}
 	own := n.finals.height()
@@ -212,6 +213,9 @@ func (s *syncer) catchUp(ctx context.Context) (err error) {
 	if err := s.land(ctx, j); err != nil {
 		return err
 	}
+	s.mu.Lock()
+	s.jumps++
+	s.mu.Unlock()
 	p := s.client.Progress()
 	n.log.Info().Uint64("height", uint64(j.Final.Block.Header.Height)).Uint64("bytes", p.Bytes).Uint64("nodes", p.Nodes).
 		Dur("took", time.Since(began)).Msg("sync: state taken over, following by blocks from here")
