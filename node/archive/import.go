@@ -328,6 +328,9 @@ func (im *Importer) Finish(founds bool) (Summary, error) {
 	if im.st.Height() == 0 {
 		return im.sum, fmt.Errorf("import: %w", ErrNothing)
 	}
+	if err := im.flush(context.Background()); err != nil {
+		return im.sum, fmt.Errorf("import: %w", err)
+	}
 	if im.st.Height() > im.saved {
 		if err := im.save(context.Background(), im.st.Map().Seal()); err != nil {
 			return im.sum, fmt.Errorf("import: %w", err)

@@ -25,8 +25,9 @@ func (c *Client) checkPin(ctx context.Context, cand *candidate) error {
 		if ctx.Err() != nil {
 			return err
 		}
-		return fmt.Errorf("%w: block %d (%v) is not shown to be on one chain with %d (%v): %w",
-			ErrPinned, cand.Height, cand.hash, anchor.Height, anchor.Hash, err)
+		// Its causes are told, and not wrapped: it is not for want of peers that nothing is offered.
+		return fmt.Errorf("%w: block %d (%v) is not shown to be on one chain with %d (%v): %s",
+			ErrPinned, cand.Height, cand.hash, anchor.Height, anchor.Hash, err.Error())
 	}
 	if cand.Height > anchor.Height {
 		c.mu.Lock()
