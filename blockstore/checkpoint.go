@@ -24,6 +24,7 @@ type sideWrite struct {
 	set        []pair
 	del        [][]byte
 	base       *bases
+	lower      bool // base goes down: what is between was filled in
 	checkpoint *Checkpoint
 	imported   *ImportState
 	reset      bool // of the state, to resetTo
@@ -50,7 +51,7 @@ func (g *group) side(w *sideWrite) error {
 		}
 	}
 	if w.base != nil {
-		if err := g.setBase(*w.base); err != nil {
+		if err := g.setBase(*w.base, w.lower); err != nil {
 			return err
 		}
 	}
@@ -82,7 +83,8 @@ func (s *Store) writeSide(w *sideWrite, sync bool) error {
 // checkpoint and read its nodes from this store.
 //
 // It blocks until the checkpoint is durable. When ctx ends it stops between two pieces. One call at a time, of this and
-// of PruneState and PruneBlocks, gets on; others wait.
+// of PruneState and PruneBlocks, gets on; others wait. It returns ErrSuperseded, and writes nothing, if a [Jump] has gone
+// beyond the state.
 func (s *Store) SaveState(ctx context.Context, m *merkle.Map, height block.Height, hash block.Hash) (Checkpoint, error) {
 	s.sideMu.Lock()
 	defer s.sideMu.Unlock()
@@ -95,6 +97,9 @@ func (s *Store) SaveState(ctx context.Context, m *merkle.Map, height block.Heigh
 
 func (s *Store) saveState(ctx context.Context, m *merkle.Map, height block.Height, hash block.Hash) (Checkpoint, error) {
 	last, _ := s.Checkpoint()
+	if height < last.Height { // this node jumped over it while the call waited
+		return Checkpoint{}, ErrSuperseded
+	}
 	c := Checkpoint{Seq: last.Seq + 1, Height: height, Hash: hash, Root: block.Hash(m.Root())}
 	w, err := s.leftovers(last)
 	if err != nil {

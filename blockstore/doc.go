@@ -148,7 +148,7 @@
 // The jump is one batch, and so one record of the log: the chain above genesis goes, whatever of it there is, and the block
 // with its signature and certificate, the checkpoint of its state, the base, the commit, the signer's record, synced and
 // the mark are there. It goes only up: above the own commit, and to no less than the mark. The store is then one whose older
-// blocks were pruned.
+// blocks were pruned; [Store.FillBelow] puts them back, newest first, each batch under the block that names its last one.
 //
 // Each part has 2^32 node ids of its own (a lane), so that several can be written at a time and one can be dropped as a
 // range. A complete part is recorded under its position; a crash keeps a prefix of what was written, so that the record is

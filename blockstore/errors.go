@@ -8,6 +8,8 @@ import (
 )
 
 var (
+	// ErrSuperseded is returned by [Store.SaveState] for a state that is older than the newest stored one.
+	ErrSuperseded = errors.New("a newer state is stored")
 	// ErrNotFound is returned when the store has no such block, signature, state node or record.
 	ErrNotFound = errors.New("not in the store")
 	// ErrPruned is returned for a block that was there and that retention has removed. It is an ErrNotFound as well.

@@ -17,6 +17,10 @@ type Jump struct {
 	state      *sideWrite
 }
 
+// Checkpoint returns the checkpoint of the transferred state. Its nodes can be read already, though the store speaks of it
+// only from the jump on.
+func (j *Jump) Checkpoint() Checkpoint { return j.checkpoint }
+
 // jump replaces the chain above genesis, committed or not, by the block of j, above all that was committed (I12).
 func (g *group) jump(j *Jump) error {
 	b := j.Final.Block
@@ -64,5 +68,5 @@ func (g *group) jump(j *Jump) error {
 	if err := g.checkpoint(j.checkpoint); err != nil {
 		return err
 	}
-	return g.setBase(bases{blocks: h, receipts: h})
+	return g.setBase(bases{blocks: h, receipts: h}, false)
 }

@@ -125,10 +125,14 @@ func (s *Store) pruneBlocks(from, to bases) (bool, error) {
 	return true, s.writeSide(w, false)
 }
 
-func (g *group) setBase(b bases) error {
+func (g *group) setBase(b bases, lower bool) error {
 	old := g.st.base
-	invariant(b.blocks >= old.blocks && b.receipts >= old.receipts && b.receipts <= max(b.blocks, 1),
-		"base %+v after %+v", b, old)
+	if lower {
+		invariant(b.blocks < old.blocks && b.receipts == b.blocks && old.receipts == old.blocks, "filled in down to %+v below %+v", b, old)
+	} else {
+		invariant(b.blocks >= old.blocks && b.receipts >= old.receipts && b.receipts <= max(b.blocks, 1),
+			"base %+v after %+v", b, old)
+	}
 	invariant(b.blocks <= g.st.checkpoint.Height && b.blocks <= g.st.commit.Height,
 		"base %d above the checkpoint at %d or the commit at %d", b.blocks, g.st.checkpoint.Height, g.st.commit.Height)
 	g.st.base = b

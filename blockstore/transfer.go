@@ -174,6 +174,40 @@ func (t *Transfer) Have(pos []byte, hash merkle.Hash) (merkle.NodeID, bool, erro
 	return r.id, true, nil
 }
 
+// Near reports whether anything is stored below a position, of whatever hash: in the newest checkpoint, or as recorded
+// parts. Where there is, some of it may be what is wanted; where there is nothing, [Transfer.Have] finds nothing below.
+func (t *Transfer) Near(pos []byte) (local, recorded bool, err error) {
+	if t.local != nil {
+		from, to := bounds(pos)
+		if err := t.local.Range(from, to, func(_, _ []byte) bool { local = true; return false }); err != nil {
+			return false, false, err
+		}
+	}
+	n, err := countUpTo(t.s.db, append(partKey(pos), 0), append(partKey(pos), 0x10), 1)
+	return local, n > 0, err
+}
+
+// bounds returns the range of keys that begin with these nibbles.
+func bounds(pos []byte) (from, to []byte) {
+	pack := func(pos []byte) []byte {
+		key := make([]byte, (len(pos)+1)/2)
+		for i, nibble := range pos {
+			key[i/2] |= nibble << (4 * (1 - i%2))
+		}
+		return key
+	}
+	if len(pos) == 0 {
+		return nil, nil
+	}
+	next := slices.Clone(pos)
+	for last := len(next) - 1; last >= 0; last-- {
+		if next[last]++; next[last] < 0x10 {
+			return pack(pos), pack(next[:last+1])
+		}
+	}
+	return pack(pos), nil
+}
+
 func (t *Transfer) know(pos []byte) {
 	t.mu.Lock()
 	defer t.mu.Unlock()

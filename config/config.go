@@ -41,6 +41,8 @@ type Config struct {
 	Retention Retention `json:"retention"`
 	// Scrub says how stored data is looked through for damage.
 	Scrub Scrub `json:"scrub"`
+	// Sync says how the node catches up with others, and serves those that do.
+	Sync Sync `json:"sync"`
 	// Timing overrides the durations that follow from Raftify.Performance.
 	Timing Timing `json:"timing"`
 
@@ -270,6 +272,7 @@ func DefaultConfig() Config {
 		},
 		State: State{Keep: 4, CheckpointBlocks: 1000, CheckpointBytes: 64 << 20},
 		Scrub: Scrub{Interval: Duration(24 * time.Hour), BytesPerSecond: 4 << 20},
+		Sync:  Sync{Mode: "state", Rate: 32 << 20},
 	}
 }
 

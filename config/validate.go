@@ -97,6 +97,8 @@ func (c *Config) Validate() error {
 	c.State.validate(&p)
 	c.Retention.validate(&p)
 	c.Scrub.validate(&p)
+	c.Sync.validate(&p)
+	c.Sync.listeners(&p, c)
 	c.validateTiming(&p)
 	return errors.Join(p.errs...)
 }

@@ -50,18 +50,18 @@ func (n *Node) SubmitAsync(_ context.Context, tx *block.Tx) (block.Hash, error) 
 }
 
 // Receipt returns where a final transaction stands, false when this node knows of none.
-func (n *Node) Receipt(_ context.Context, hash block.Hash) (api.Receipt, bool, error) {
-	r, ok, err := n.finals.receipt(hash)
-	return r, ok, n.mender.readable(err)
+func (n *Node) Receipt(ctx context.Context, hash block.Hash) (api.Receipt, bool, error) {
+	r, ok, err := n.receipt(ctx, hash)
+	return r, ok, elsewhereAnswer(n.mender.readable(err))
 }
 
 // Final returns a final block, api.ErrNotFound above the newest.
 func (n *Node) Final(ctx context.Context, h block.Height) (block.Final, error) {
-	f, err := n.mender.final(ctx, h)
+	f, err := n.final(ctx, h)
 	if errors.Is(err, blockstore.ErrNotFound) || errors.Is(err, blockstore.ErrNotFinal) {
 		return f, api.ErrNotFound
 	}
-	return f, err
+	return f, elsewhereAnswer(err)
 }
 
 // Signer returns the processor key that signs height h.
@@ -157,7 +157,8 @@ func (n *Node) Status() api.Status {
 		out.State = wire.StateCandidate // it does not lead before its takeover is done
 	}
 	v := n.view.Load()
-	out.Syncing = v.leaderHeight > st.Height()+readyLag
+	_, jumping, _ := n.syncer.progress()
+	out.Syncing = jumping || v.leaderHeight > st.Height()+readyLag
 	for _, m := range n.raft.Members() {
 		h := n.outlook.height(string(m.ID))
 		if string(m.ID) == n.cfg.ID {

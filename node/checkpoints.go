@@ -2,9 +2,11 @@ package node
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 
+	"github.com/baton-ha/baton/blockstore"
 	"github.com/baton-ha/baton/blockstore/block"
 	"github.com/baton-ha/baton/node/chain"
 )
@@ -66,6 +68,9 @@ func (c *checkpoints) run(ctx context.Context) {
 
 func (c *checkpoints) write(ctx context.Context, st *chain.State) error {
 	cp, err := c.n.store.SaveState(ctx, st.Map(), st.Height(), st.BlockHash())
+	if errors.Is(err, blockstore.ErrSuperseded) {
+		return nil
+	}
 	if err != nil {
 		return fmt.Errorf("write state: %w", err)
 	}

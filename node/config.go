@@ -130,6 +130,7 @@ type Config struct {
 	Health    func(ctx context.Context) error
 	Retention Retention
 	Scrub     Scrub
+	Sync      Sync
 	// Reload, if not nil, reads the configuration again for the admin socket and takes over what may change (SetPeers,
 	// SetGossipKeys, SetRateLimit, SetCertificate). It may be called concurrently.
 	Reload func(ctx context.Context, req wire.ReloadRequest) (wire.Reloaded, error)
@@ -144,7 +145,7 @@ type Config struct {
 func DefaultConfig() Config {
 	return Config{
 		Raftify: raftify.DefaultConfig(), Peer: peer.DefaultConfig(), API: api.DefaultConfig(),
-		Limits: DefaultLimits(), Retention: DefaultRetention(), Scrub: DefaultScrub(), Logger: zerolog.Nop(),
+		Limits: DefaultLimits(), Retention: DefaultRetention(), Scrub: DefaultScrub(), Sync: DefaultSync(), Logger: zerolog.Nop(),
 	}
 }
 

@@ -98,6 +98,13 @@ func (e *engine) kickForWork() {
 // been somebody else's to answer since. Owner loop.
 func (e *engine) begin() { e.pool.Clear() }
 
+// jumped forgets what it was to execute on the states of before. Owner loop.
+func (e *engine) jumped() {
+	e.mu.Lock()
+	e.execs = nil
+	e.mu.Unlock()
+}
+
 // stop ends building: this node no longer leads. Owner loop.
 func (e *engine) stop() {
 	e.mu.Lock()
@@ -176,6 +183,7 @@ func (e *engine) ahead(b *block.Block) bool {
 	if len(b.Txs) > smallBlockTxs {
 		return false
 	}
+	line := n.states.current()
 	if n.states.get(b.Hash()) != nil {
 		return true
 	}
@@ -187,21 +195,22 @@ func (e *engine) ahead(b *block.Block) bool {
 	if err != nil {
 		return false
 	}
-	n.states.put(st)
-	return true
+	return n.states.put(st, line) != nil
 }
 
 // execute gives the replication core its verdict on a block.
 func (e *engine) execute(b *block.Block) error {
 	n := e.n
-	ok, err := e.reproduce(b)
-	// Blocks are asked for ahead of the verdict on their parents: one whose parent was refused has none.
-	none := errors.Is(err, errNoParent) || errors.Is(err, errDecided)
+	line := n.states.current()
+	ok, err := e.reproduce(b, line)
+	// Blocks are asked for ahead of the verdict on their parents: one whose parent was refused has none. And what is not of
+	// this line of states any more may not be found while a jump takes the old chain away.
+	none := errors.Is(err, errNoParent) || errors.Is(err, errDecided) || err != nil && line != n.states.current()
 	if err != nil && !none {
 		return fmt.Errorf("execute block %d: %w", b.Header.Height, err)
 	}
 	n.raft.Do(func(now core.Instant, c *core.Core) {
-		if none {
+		if none || line != n.states.current() {
 			n.ch.NotExecuted(now, b.Hash())
 		} else {
 			n.ch.Executed(now, b.Hash(), ok)
@@ -212,13 +221,13 @@ func (e *engine) execute(b *block.Block) error {
 }
 
 // reproduce reports whether executing b gives its state root.
-func (e *engine) reproduce(b *block.Block) (bool, error) {
+func (e *engine) reproduce(b *block.Block, line uint64) (bool, error) {
 	n := e.n
 	if n.states.get(b.Hash()) != nil {
 		return true, nil
 	}
 	var st *chain.State
-	parent, err := e.parentState(b)
+	parent, err := e.parentState(b, line)
 	if err == nil {
 		st, err = n.ex.Apply(parent, b)
 	}
@@ -232,7 +241,9 @@ func (e *engine) reproduce(b *block.Block) (bool, error) {
 	case err != nil:
 		return false, err //nolint:wrapcheck // execute says which block
 	}
-	n.states.put(st)
+	if n.states.put(st, line) == nil {
+		return false, errDecided
+	}
 	return true, nil
 }
 
@@ -259,7 +270,7 @@ const maxRebuild = 64
 // parentState returns the state that b is executed on, executing stored blocks again if it is not in memory. The request
 // to execute b may have waited here for long: if meanwhile a block of its height became final, as one that was executed
 // where it arrived (see ahead) may, then the states below are forgotten and nobody waits for the verdict: errDecided.
-func (e *engine) parentState(b *block.Block) (*chain.State, error) {
+func (e *engine) parentState(b *block.Block, line uint64) (*chain.State, error) {
 	var missing []*block.Block
 	for hash := b.Header.Parent; ; {
 		if st := e.n.states.get(hash); st != nil {
@@ -271,7 +282,9 @@ func (e *engine) parentState(b *block.Block) (*chain.State, error) {
 				if err != nil {
 					return nil, fmt.Errorf("execute stored block %d again: %w", m.Header.Height, err)
 				}
-				st = e.n.states.put(next)
+				if st = e.n.states.put(next, line); st == nil {
+					return nil, errDecided
+				}
 			}
 			return st, nil
 		}
@@ -307,6 +320,7 @@ func (e *engine) buildOn(t target) (bool, error) {
 	if len(txs) == 0 {
 		return false, nil
 	}
+	line := n.states.current()
 	parent := n.states.get(t.ref.Hash)
 	if parent == nil {
 		// A block that this node cannot reproduce, see restore: the other voters refuse it too, or it becomes committed and
@@ -333,7 +347,7 @@ func (e *engine) buildOn(t target) (bool, error) {
 		e.settle(p)
 		return true, nil
 	}
-	n.states.put(next)
+	n.states.put(next, line)
 	e.taken(t)
 	posted := n.raft.Do(func(now core.Instant, c *core.Core) {
 		p.err = n.ch.Propose(now, blk)

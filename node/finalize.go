@@ -20,7 +20,9 @@ type finalizer struct {
 	n    *Node
 	mu   sync.Mutex
 	todo []finalTask
-	wake chan struct{}
+	// floor is the newest block that was jumped to: below it nothing is signed any more.
+	floor block.Height
+	wake  chan struct{}
 
 	// Of the loop alone.
 	record replication.Ref // newest block that this node signed
@@ -30,6 +32,7 @@ type finalTask struct {
 	ref   replication.Ref
 	cterm core.Term
 	blk   *block.Block // nil: read it from the store
+	leap  *leap        // the node goes over to this place, nothing is signed
 }
 
 func newFinalizer(n *Node) *finalizer {
@@ -71,7 +74,26 @@ func (f *finalizer) run(ctx context.Context) {
 	}
 }
 
+// below reports whether the node has jumped over a height, or to it.
+func (f *finalizer) below(h block.Height) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return h <= f.floor
+}
+
 func (f *finalizer) finalize(t finalTask) error {
+	if t.leap != nil {
+		f.landed(f.n.ctx, t.leap)
+		return nil
+	}
+	err := f.sign(t)
+	if f.below(t.ref.Height) {
+		return nil // it was taken away meanwhile
+	}
+	return err
+}
+
+func (f *finalizer) sign(t finalTask) error {
 	n := f.n
 	b := t.blk
 	if b == nil {
@@ -96,18 +118,16 @@ func (f *finalizer) finalize(t finalTask) error {
 	if err := f.guard(b); err != nil {
 		return err
 	}
+	if err := n.cfg.Sync.Pin.check(t.ref.Height, t.ref.Hash); err != nil {
+		return err
+	}
 	sig := block.Sign(n.cfg.ProcessorKey, t.ref.Hash)
-	n.cfg.Trace.Signed(t.ref.Height, t.ref.Hash)
+	if !f.store(t.ref, sig) {
+		return nil
+	}
 	if t.ref.Height > f.record.Height {
 		f.record = t.ref
 	}
-	n.store.Enqueue(blockstore.Batch{
-		Signed: []blockstore.Signed{{Height: t.ref.Height, Hash: t.ref.Hash, Signature: sig}}, NoSync: true,
-	}, func(err error) {
-		if err == nil {
-			n.finals.stored(t.ref.Height)
-		}
-	})
 	n.finals.add(block.Final{Block: b, Signature: sig, CTerm: uint64(t.cterm)}, st)
 	n.states.forget(t.ref.Height)
 	n.metrics.finalized(b)
@@ -115,6 +135,26 @@ func (f *finalizer) finalize(t finalTask) error {
 	n.hub.publish(api.Event{Block: wire.NewBlockEvent(b)})
 	n.checkpoints.offer(n.ctx, st)
 	return nil
+}
+
+// store queues a signature for writing; false when the node has jumped over the block: a jump takes it away, and no
+// signature of it may be queued behind.
+func (f *finalizer) store(ref replication.Ref, sig block.Signature) bool {
+	n := f.n
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if ref.Height <= f.floor {
+		return false
+	}
+	n.cfg.Trace.Signed(ref.Height, ref.Hash)
+	n.store.Enqueue(blockstore.Batch{
+		Signed: []blockstore.Signed{{Height: ref.Height, Hash: ref.Hash, Signature: sig}}, NoSync: true,
+	}, func(err error) {
+		if err == nil {
+			n.finals.stored(ref.Height)
+		}
+	})
+	return true
 }
 
 // guard is the second guard of R12: the own chain must still hold what this node signed last.

@@ -31,7 +31,7 @@ func (l *linkHandler) HandleMessage(from string, kind byte, payload []byte) {
 		}
 		reproduced := m.Type == replication.MsgProp && n.engine.ahead(m.Block)
 		n.raft.Do(func(now core.Instant, c *core.Core) {
-			if reproduced {
+			if reproduced && n.states.get(m.Ref.Hash) != nil { // it may have jumped since
 				n.ch.Executed(now, m.Ref.Hash, true)
 			}
 			replication.Deliver(now, c, n.ch, m)
@@ -58,10 +58,13 @@ func (l *linkHandler) HandleRequest(ctx context.Context, from string, kind byte,
 		if err != nil {
 			return nil, err
 		}
-		if own := n.raft.Status().ClusterID; cluster != own || own == (core.ClusterID{}) {
-			return nil, fmt.Errorf("fetch of cluster %v: %w %v", cluster, errOtherCluster, own)
+		if err := n.sameCluster(cluster); err != nil {
+			return nil, err
 		}
 		blocks, err := serveFetch(n.store, f, n.cfg.Peer.MaxPayloadBytes()-64)
+		if gone := (*replication.PrunedError)(nil); errors.As(err, &gone) {
+			return replication.EncodePruned(gone) //nolint:wrapcheck // says all
+		}
 		if err != nil {
 			n.mender.found(err) // the asker goes to another node
 			return nil, err
@@ -86,6 +89,10 @@ func (l *linkHandler) HandleRequest(ctx context.Context, from string, kind byte,
 		answer, err := n.mender.serve(payload)
 		n.mender.found(err)
 		return answer, err
+	case reqCertificate:
+		return n.serveCertificate(payload)
+	case reqReceipt:
+		return n.serveReceipt(payload)
 	case reqMember:
 		return answerOf(n.takeMemberRequest(ctx, payload))
 	}
@@ -149,6 +156,7 @@ func (f *fetches) start(q replication.Fetch) {
 // stored is what answering a fetch reads. It changes meanwhile: blocks above the commit are cut and replaced.
 type stored interface {
 	Tip() (block.Height, block.Hash)
+	Base() block.Height
 	Committed() blockstore.Commit
 	HashAt(h block.Height) (block.Hash, error)
 	Block(h block.Height) (*block.Block, error)
@@ -171,6 +179,9 @@ func serveFetch(store stored, q replication.Fetch, maxBytes int) ([]replication.
 	size, full := 0, false
 	for h := max(q.From, 1); h <= end; h++ {
 		b, err := store.Block(h)
+		if errors.Is(err, blockstore.ErrPruned) && len(out) == 0 {
+			return nil, &replication.PrunedError{Base: store.Base()}
+		}
 		if err != nil {
 			return nil, fmt.Errorf("read block %d: %w", h, err)
 		}

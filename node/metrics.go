@@ -22,6 +22,7 @@ type metrics struct {
 	malformed prometheus.Counter
 	alarms    prometheus.Counter
 	elected   prometheus.Counter
+	syncSent  prometheus.Counter
 }
 
 func newMetrics(n *Node) *metrics {
@@ -41,11 +42,12 @@ func newMetrics(n *Node) *metrics {
 		malformed: counter("peer_messages_malformed_total", "Messages of peers that could not be decoded."),
 		alarms:    counter("alarms_total", "Events that an operator must look at; see the log."),
 		elected:   counter("elections_won_total", "Elections that this node won since its start."),
+		syncSent:  counter("sync_sent_bytes_total", "Bytes of states and blocks that were served to others that catch up."),
 		submit:    histogram("submit_seconds", "Time from a client's transaction to its final answer.", 0.0005, 16),
 		commit:    histogram("commit_seconds", "Time from the proposal of a block by this node to its commit.", 0.0005, 16),
 		blockTxs:  histogram("block_transactions", "Transactions in a final block.", 1, 14),
 	}
-	m.reg.MustRegister(m.blocks, m.txs, m.submit, m.commit, m.blockTxs, m.dropped, m.malformed, m.alarms, m.elected, &readings{n})
+	m.reg.MustRegister(m.blocks, m.txs, m.submit, m.commit, m.blockTxs, m.dropped, m.malformed, m.alarms, m.elected, m.syncSent, &readings{n})
 	return m
 }
 
@@ -136,6 +138,15 @@ func (r *readings) Collect(ch chan<- prometheus.Metric) {
 	if cp, ok := n.store.Checkpoint(); ok {
 		gauge("checkpoint_height", "Height of the newest stored state: a restart executes what came after it.", float64(cp.Height))
 	}
+	p, syncing, jumps := n.syncer.progress()
+	counter("sync_states_total", "States of other nodes that this one went on from.", jumps)
+	gauge("syncing", "1 while the state of another node is being taken over.", truth(syncing))
+	gauge("sync_height", "Block whose state is, or was last, being taken over.", float64(p.Height))
+	gauge("sync_done", "How much of that state is here, 0 to 1.", p.Done)
+	gauge("sync_pieces", "Pieces of that state that are stored.", float64(p.Pieces))
+	gauge("sync_bytes_per_second", "Rate at which it arrives.", p.BytesPerSecond)
+	gauge("sync_remaining_seconds", "What is left at this pace.", p.Remaining.Seconds())
+	counter("sync_received_bytes_total", "Bytes of the state received, of the transfer under way or last.", p.Bytes)
 	counter("damaged_total", "Blocks and states of this node that were found damaged.", n.mender.damaged.Load())
 	counter("repaired_total", "Damaged blocks that were repaired.", n.mender.repaired.Load())
 	counter("scrub_passes_total", "Passes over all that is stored, to find damage.", n.scrubber.passes.Load())

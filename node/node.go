@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -17,6 +18,7 @@ import (
 	"github.com/baton-ha/baton/node/chain"
 	"github.com/baton-ha/baton/node/peer"
 	"github.com/baton-ha/baton/node/replication"
+	nodesync "github.com/baton-ha/baton/node/sync"
 	"github.com/baton-ha/baton/raftify"
 	"github.com/baton-ha/baton/raftify/core"
 )
@@ -48,12 +50,17 @@ type Node struct {
 	health      *health
 	mender      *mender
 	scrubber    *scrubber
+	syncer      *syncer
+	elsewhere   *elsewhere
+	syncServer  *nodesync.Server
+	readers     atomic.Pointer[addrOf] // where readers are served
 	damageOnce  sync.Once
 	stateLost   chan error // ErrStateDamaged, once
 
 	// Of the owner loop.
 	ch          *replication.Chain
 	queuedFinal block.Height
+	leap        *leap       // to be written in this step, nil otherwise
 	seen        core.Config // whose members the rest of the node was told of
 	syncs       syncLog
 
@@ -79,7 +86,7 @@ type Node struct {
 // New opens the data folder, brings the state of the stored tip into memory, makes this start durable and listens. It
 // fails with blockstore.ErrInUse, a *blockstore.CorruptionError, ErrWrongChain, ErrWrongKey or what the parts report.
 func New(cfg Config) (_ *Node, err error) {
-	if err := errors.Join(cfg.Limits.Validate(), cfg.Retention.Validate(), cfg.Scrub.Validate()); err != nil {
+	if err := errors.Join(cfg.Limits.Validate(), cfg.Retention.Validate(), cfg.Scrub.Validate(), cfg.Sync.Validate()); err != nil {
 		return nil, err
 	}
 	if cfg.Genesis == nil || cfg.ProcessorKey == nil {
@@ -122,6 +129,9 @@ func New(cfg Config) (_ *Node, err error) {
 	}
 	n.mender = newMender(n)
 	if err = n.restoreWhole(); err != nil {
+		return nil, fmt.Errorf("data folder %s: %w", cfg.DataDir, err)
+	}
+	if err = n.checkPin(); err != nil {
 		return nil, fmt.Errorf("data folder %s: %w", cfg.DataDir, err)
 	}
 	if err = n.makeParts(); err != nil {
@@ -223,7 +233,7 @@ func (n *Node) makeParts() error {
 		return fmt.Errorf("chain: %w", err)
 	}
 	n.engine, n.finalizer, n.checkpoints = newEngine(n), newFinalizer(n), newCheckpoints(n)
-	n.scrubber = &scrubber{n: n}
+	n.scrubber, n.syncer, n.elsewhere = &scrubber{n: n}, newSyncer(n), newElsewhere(n)
 	n.router, n.fetches, n.health, n.outlook = newRouter(n), &fetches{n}, &health{n: n}, newOutlook(n)
 	if err := n.checkMarker(); err != nil {
 		return fmt.Errorf("data folder %s: %w", cfg.DataDir, err)
@@ -253,10 +263,12 @@ func (n *Node) makeParts() error {
 	pcfg := cfg.Peer
 	pcfg.Peers = n.peersOf(n.seen)
 	n.peerSet.Store(&pcfg.Peers)
+	n.metrics = newMetrics(n)
+	n.syncServer = newSyncServer(n)
+	pcfg.ALPN = map[string]func(net.Conn, string){nodesync.ALPN: n.syncServer.ServeConn}
 	if n.link, err = peer.New(pcfg, &linkHandler{n}, cfg.Logger.With().Str("part", "peer").Logger()); err != nil {
 		return fmt.Errorf("peer link: %w", err)
 	}
-	n.metrics = newMetrics(n)
 	if n.server, err = api.New(cfg.API, n, cfg.Logger.With().Str("part", "api").Logger()); err != nil {
 		_ = n.link.Close()
 		return fmt.Errorf("api: %w", err)
@@ -328,6 +340,8 @@ func (n *Node) Run(ctx context.Context) error {
 	n.wg.Go(func() { n.mender.run(n.ctx) })
 	n.wg.Go(func() { n.scrubber.run(n.ctx) })
 	n.wg.Go(func() { n.compareGenesis(n.ctx) })
+	n.wg.Go(func() { n.syncer.run(n.ctx) })
+	n.wg.Go(func() { (&backfill{n: n}).run(n.ctx) })
 	err := n.serve(ctx)
 	if err == nil {
 		select {
@@ -352,6 +366,9 @@ func (n *Node) serve(ctx context.Context) error {
 	n.link.Start()
 	if err := n.raft.Start(); err != nil { //nolint:contextcheck // it runs until Close, not until ctx ends: a handover comes last
 		return fmt.Errorf("election: %w", err)
+	}
+	if err := n.serveReaders(ctx); err != nil {
+		return err
 	}
 	if err := n.admin.Start(ctx); err != nil {
 		return fmt.Errorf("admin socket: %w", err)
@@ -383,7 +400,7 @@ func (n *Node) shutdown(ctx context.Context, handover bool) error {
 	n.router.stop()
 	err := errors.Join(ignoreTimeout(n.server.Shutdown(drain)), ignoreTimeout(n.admin.Shutdown(drain)))
 	n.cancel()
-	err = errors.Join(err, n.raft.Close(), n.link.Close())
+	err = errors.Join(err, n.raft.Close(), n.syncServer.Close(), n.link.Close())
 	n.wg.Wait()
 	if handover {
 		err = errors.Join(err, n.store.Close())
@@ -401,7 +418,7 @@ func ignoreTimeout(err error) error {
 // Close releases what New opened without Run.
 func (n *Node) Close() error {
 	n.cancel()
-	return errors.Join(n.raft.Close(), n.link.Close(), n.store.Close())
+	return errors.Join(n.raft.Close(), n.syncServer.Close(), n.link.Close(), n.store.Close())
 }
 
 // electionEvent lets an operator follow an election in this node's log, whatever raftify itself may log.

@@ -52,6 +52,11 @@ func (n *Node) afterStep(now core.Instant, c *core.Core) {
 // write queues one atomic change of the chain. Its completion comes back as an event of the loop.
 func (n *Node) write(w replication.Write) {
 	b := blockstore.Batch{Append: w.Append, Cut: w.Cut, NoSync: w.NoSync}
+	var leap *leap
+	if w.Jump != nil {
+		leap = n.leap
+		b.Jump = n.writeJump()
+	}
 	if w.Synced != nil {
 		t := uint64(*w.Synced)
 		b.Synced = &t
@@ -60,13 +65,16 @@ func (n *Node) write(w replication.Write) {
 		t := uint64(*w.Nacked)
 		b.Nacked = &t
 	}
-	if r := w.Commit; r != nil {
+	if r := w.Commit; r != nil && w.Jump == nil { // of a jump it is in there
 		b.Commit = &blockstore.Commit{Height: r.Ref.Height, Hash: r.Ref.Hash, CTerm: uint64(r.CTerm), From: r.From}
 	}
 	seq := w.Seq
 	n.store.Enqueue(b, func(err error) {
 		if err != nil {
 			return // Fatal was called
+		}
+		if leap != nil {
+			close(leap.written)
 		}
 		n.raft.Do(func(now core.Instant, c *core.Core) {
 			n.cfg.Trace.Durable(seq)
@@ -198,6 +206,10 @@ func (n *Node) chainEvent(e replication.Event) {
 	case replication.EventNacked:
 		about(n.log.Error()).Str("leader", string(e.Peer)).
 			Msg("this node cannot reproduce the leader's block: it acknowledges nothing more in this term")
+	case replication.EventJumped:
+		about(n.log.Info()).Uint64("term", uint64(e.CTerm)).Msg("own chain begins anew at a committed block")
+	case replication.EventPruned:
+		n.syncer.pruned(e.Ref.Height, string(e.Peer))
 	case replication.EventRepaired:
 		about(n.log.Warn()).Uint64("term", uint64(e.CTerm)).Msg("damaged blocks of the own chain are back, or a later leader's took their place")
 	case replication.EventAlarm:

@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"time"
 
@@ -118,7 +119,8 @@ func (r *router) enqueue(p *pending) {
 }
 
 // usedNonce reports whether the state of a final block has used the transaction's nonce, in which case the transaction
-// is final, with this receipt, or impossible. A nonce that is not used needs no look-up.
+// is final, with this receipt, or impossible. A nonce that is not used needs no look-up. Where this node lacks old
+// receipts it asks others, and waits for them.
 func (r *router) usedNonce(tx *chain.Tx, st *chain.State) (bool, api.Receipt, error) {
 	acc, err := st.Account(tx.Sender())
 	if err != nil {
@@ -127,8 +129,11 @@ func (r *router) usedNonce(tx *chain.Tx, st *chain.State) (bool, api.Receipt, er
 	if tx.Nonce() >= acc.Nonce {
 		return false, api.Receipt{}, nil
 	}
-	rec, ok, err := r.n.finals.receipt(tx.Hash())
-	if err == nil && !ok {
+	rec, ok, err := r.n.receipt(r.n.ctx, tx.Hash())
+	switch {
+	case errors.Is(err, errElsewhere):
+		err = api.UnknownOutcome() // it may have been answered once, by whoever has the receipt
+	case err == nil && !ok:
 		err = api.BadNonce(acc.Nonce)
 	}
 	return true, rec, err

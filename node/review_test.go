@@ -52,6 +52,7 @@ func (r *replacing) now() (*block.Block, block.Height) {
 }
 
 func (r *replacing) Tip() (block.Height, block.Hash) { b, _ := r.now(); return 1, b.Hash() }
+func (r *replacing) Base() block.Height              { return 0 }
 func (r *replacing) Committed() blockstore.Commit {
 	_, h := r.now()
 	return blockstore.Commit{Height: h}
@@ -173,7 +174,7 @@ func TestBlockOnOneThatCannotBeReproduced(t *testing.T) {
 	}
 	n := &Node{cfg: c.cfgs[0], ex: ex, store: store, states: all, finals: newFinals(store, zero, all.get(zero.Hash()))}
 	for _, b := range []*block.Block{bad, child(bad, 0), child(child(bad, 0), 0)} {
-		if ok, err := newEngine(n).reproduce(b); ok || err != nil {
+		if ok, err := newEngine(n).reproduce(b, 0); ok || err != nil {
 			t.Errorf("block %d: %v, %v", b.Header.Height, ok, err)
 		}
 	}
@@ -252,14 +253,14 @@ func TestWorkOnAStateThatWasPruned(t *testing.T) {
 		n.ctx, n.cancel = context.WithCancel(t.Context())
 		n.finals = newFinals(store, zero, later[final])
 		n.mender, n.router = newMender(n), newRouter(n)
-		n.states.put(old)
+		n.states.put(old, 0)
 		on := replication.Ref{Height: 1, Hash: first.Hash()}
 		n.view.Store(&view{leading: true, counted: true, tip: on})
 		e := newEngine(n)
 		n.engine = e
 		nodes.gone = true
 
-		if ok, err := e.reproduce(second); ok || errors.Is(err, errDecided) != outdated || stateGone(err) == outdated {
+		if ok, err := e.reproduce(second, 0); ok || errors.Is(err, errDecided) != outdated || stateGone(err) == outdated {
 			t.Errorf("final %d: a block to execute: %v, %v", final, ok, err)
 		}
 		if err := e.pool.Add(waiting, 0); err != nil {

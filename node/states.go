@@ -20,6 +20,7 @@ type states struct {
 	byID     map[block.Hash]*chain.State
 	byHeight map[block.Height][]block.Hash
 	lowest   block.Height // no state below, exact while there are states
+	line     uint64       // counts the jumps: what was executed before one is of another line of states than what comes after
 }
 
 // keepStates is how many committed heights stay readable. Each holds what its block changed.
@@ -35,11 +36,32 @@ func (s *states) get(h block.Hash) *chain.State {
 	return s.byID[h]
 }
 
-// put adds the state after a block and returns the one that counts: of two executions of one block the first, since what
-// is built on them and what is stored must be of one line (package merkle).
-func (s *states) put(st *chain.State) *chain.State {
+// current returns the present line, for put: ask before the state that is built on is looked up.
+func (s *states) current() uint64 {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.line
+}
+
+// restart forgets all states but this one, with which another line begins.
+func (s *states) restart(st *chain.State) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	h, hash := st.Height(), st.BlockHash()
+	s.line++
+	s.byID, s.byHeight = map[block.Hash]*chain.State{hash: st}, map[block.Height][]block.Hash{h: {hash}}
+	s.lowest = h
+}
+
+// put adds the state after a block and returns the one that counts: of two executions of one block the first, since what
+// is built on them and what is stored must be of one line (package merkle). It returns nil, and adds nothing, when another
+// line has begun since.
+func (s *states) put(st *chain.State, line uint64) *chain.State {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if line != s.line {
+		return nil
+	}
 	h, hash := st.Height(), st.BlockHash()
 	if first := s.byID[hash]; first != nil {
 		return first
@@ -65,6 +87,13 @@ func (s *states) forget(committed block.Height) {
 	}
 }
 
+// mapOptions is how the state that this node works on is held.
+func mapOptions(limits Limits) []merkle.Option {
+	return []merkle.Option{
+		merkle.WithCacheBytes(limits.StateCacheBytes), merkle.WithSeal(int(limits.CheckpointEvery), limits.CheckpointBytes),
+	}
+}
+
 // restore brings the state of the stored tip into memory: from the newest checkpoint, or genesis, by executing the
 // stored blocks since. It makes block 0 durable in an empty store. An uncommitted block that cannot be reproduced, left
 // there by an executor that was damaged, does not keep the node from starting, though it builds on nothing above it: the
@@ -72,9 +101,7 @@ func (s *states) forget(committed block.Height) {
 func restore(
 	store *blockstore.Store, ex *chain.Executor, limits Limits, log zerolog.Logger,
 ) (*states, *block.Block, error) {
-	opts := []merkle.Option{
-		merkle.WithCacheBytes(limits.StateCacheBytes), merkle.WithSeal(int(limits.CheckpointEvery), limits.CheckpointBytes),
-	}
+	opts := mapOptions(limits)
 	zero, st, err := ex.Genesis(store, opts...)
 	if err != nil {
 		return nil, nil, fmt.Errorf("make genesis: %w", err)
@@ -104,7 +131,7 @@ func restore(
 		}
 	}
 	all := newStates()
-	all.put(st)
+	all.put(st, 0)
 	committed := store.Committed().Height
 	for h := st.Height() + 1; h <= tip; h++ {
 		b, err := store.Block(h)
@@ -124,7 +151,7 @@ func restore(
 			return nil, nil, fmt.Errorf("execute stored block %d: %w", h, err)
 		}
 		st = next
-		all.put(st)
+		all.put(st, 0)
 		all.forget(min(h, committed))
 		if m := st.Map(); m.Sealed() && h+limits.CheckpointEvery < committed { // more than a usual start has to do
 			if _, err := store.SaveState(context.Background(), m, h, st.BlockHash()); err != nil {

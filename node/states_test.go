@@ -49,10 +49,10 @@ func TestStatesForget(t *testing.T) {
 	}
 	all := newStates()
 	for _, st := range append(sts[2:], fork, sts[0], fork, sts[1]) { // in any order, also twice
-		all.put(st)
+		all.put(st, 0)
 	}
 	again, _ := chained(t, c, ex, 1)
-	if kept := all.put(again[1]); kept != sts[1] || all.get(sts[1].BlockHash()) != sts[1] {
+	if kept := all.put(again[1], 0); kept != sts[1] || all.get(sts[1].BlockHash()) != sts[1] {
 		t.Error("a second execution of a block took the place of the first")
 	}
 	check := func(committed block.Height) {
@@ -71,7 +71,7 @@ func TestStatesForget(t *testing.T) {
 	if len(all.byHeight) != 0 {
 		t.Errorf("%d heights left of no states", len(all.byHeight))
 	}
-	all.put(sts[1]) // of a leader long gone: forgotten again
+	all.put(sts[1], 0) // of a leader long gone: forgotten again
 	check(keepStates + 6)
 }
 
@@ -86,7 +86,7 @@ func TestAheadOfTheEngine(t *testing.T) {
 	sts, blocks := chained(t, c, ex, 2)
 	n := &Node{cfg: c.cfgs[0], ex: ex, states: newStates()}
 	e := newEngine(n)
-	n.states.put(sts[0])
+	n.states.put(sts[0], 0)
 	bad := blocks[1].Header
 	bad.StateRoot[0] ^= 1
 	badBlock := block.New(bad, blocks[1].Txs)
@@ -124,7 +124,7 @@ func TestLateRequestToExecute(t *testing.T) {
 	n := &Node{cfg: c.cfgs[0], ex: ex, states: newStates()}
 	n.finals = newFinals(nil, blocks[0], sts[0])
 	e := newEngine(n)
-	n.states.put(sts[0])
+	n.states.put(sts[0], 0)
 	final := func(h int) {
 		n.finals.add(block.Final{Block: blocks[h]}, sts[h])
 		n.states.forget(block.Height(h))
@@ -136,7 +136,7 @@ func TestLateRequestToExecute(t *testing.T) {
 		final(h)
 	}
 	for h := 1; h < len(blocks); h++ {
-		ok, err := e.reproduce(blocks[h])
+		ok, err := e.reproduce(blocks[h], 0)
 		if kept := h+keepStates > len(blocks)-1; kept != (ok && err == nil) || !kept && !errors.Is(err, errDecided) {
 			t.Errorf("block %d of %d: %v, %v", h, len(blocks)-1, ok, err)
 		}
@@ -144,7 +144,36 @@ func TestLateRequestToExecute(t *testing.T) {
 	// A fork below what is final has no verdict either.
 	fork := blocks[2].Header
 	fork.Term++
-	if ok, err := e.reproduce(block.New(fork, blocks[2].Txs)); ok || !errors.Is(err, errDecided) {
+	if ok, err := e.reproduce(block.New(fork, blocks[2].Txs), 0); ok || !errors.Is(err, errDecided) {
 		t.Errorf("fork: %v, %v", ok, err)
+	}
+}
+
+// TestStatesRestart: what was begun on a state of before a jump is of another line, and is not kept.
+func TestStatesRestart(t *testing.T) {
+	c := newCluster(t, 1, nil)
+	ex, err := chain.New(c.genesis, chain.Ledger{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	sts, blocks := chained(t, c, ex, 3)
+	n := &Node{cfg: c.cfgs[0], ex: ex, states: newStates()}
+	line := n.states.current()
+	n.states.put(sts[0], line)
+	n.states.put(sts[1], line)
+	n.states.restart(sts[2])
+	if n.states.put(sts[1], line) != nil || n.states.get(sts[1].BlockHash()) != nil || n.states.get(sts[2].BlockHash()) != sts[2] {
+		t.Error("a state of before is kept")
+	}
+	e := newEngine(n)
+	if ok, err := e.reproduce(blocks[3], line); ok || !errors.Is(err, errDecided) || n.states.get(blocks[3].Hash()) != nil {
+		t.Errorf("a verdict on what was asked before: %v, %v", ok, err)
+	}
+	if ok, err := e.reproduce(blocks[3], n.states.current()); !ok || err != nil {
+		t.Errorf("block on the new state: %v, %v", ok, err)
+	}
+	n.states.forget(blocks[3].Header.Height + keepStates)
+	if n.states.get(blocks[3].Hash()) != nil {
+		t.Error("old states are kept for ever")
 	}
 }

@@ -1,6 +1,8 @@
 package node
 
 import (
+	"time"
+
 	"github.com/baton-ha/baton/blockstore/block"
 	"github.com/baton-ha/baton/node/api"
 	"github.com/baton-ha/baton/node/chain"
@@ -85,6 +87,15 @@ func (r *router) decide(v *verdict) {
 		return
 	}
 	hash, err := finals.hashAt(v.at.Height)
+	if gone(err) {
+		r.mu.Lock()
+		if p := r.pending[v.hash]; p != nil && p.verdict == v {
+			r.askAgain(p)
+			r.kick()
+		}
+		r.mu.Unlock()
+		return
+	}
 	if err != nil {
 		r.n.log.Error().Err(err).Msg("cannot compare a verdict with the chain")
 		return
@@ -101,16 +112,45 @@ func (r *router) decide(v *verdict) {
 	case p == nil || p.verdict != v: // answered meanwhile, or judged anew
 	case included:
 		r.finish(p, rec, nil)
+	case hash == v.at.Hash && v.err.Kind == chain.BadNonce && r.n.store.ReceiptBase() > 1:
+		// It may be in a block that is not here: others are asked before it is refused.
+		r.n.wg.Go(func() { r.look(p, v) })
 	case hash != v.at.Hash:
 		// Decided on a block that lost: ask the leader again.
-		p.verdict, p.sentTo = nil, ""
-		delete(r.judged, v.hash)
-		r.enqueue(p)
+		r.askAgain(p)
 		r.kick()
 	default:
 		r.finish(p, api.Receipt{}, txError(&v.err))
 	}
 }
+
+// look answers a transaction whose nonce was used, maybe by itself, in a part of the chain that only others have.
+func (r *router) look(p *pending, v *verdict) {
+	for {
+		rec, included, err := r.n.receipt(r.n.ctx, v.hash)
+		r.mu.Lock()
+		waiting := r.pending[v.hash] == p && p.verdict == v
+		switch {
+		case !waiting || err != nil:
+		case included:
+			r.finish(p, rec, nil)
+		default:
+			r.finish(p, api.Receipt{}, txError(&v.err))
+		}
+		r.mu.Unlock()
+		if !waiting || err == nil {
+			return
+		}
+		select {
+		case <-time.After(lookAgain):
+		case <-r.n.ctx.Done():
+			return
+		}
+	}
+}
+
+// lookAgain is how long look waits when nobody could be asked.
+const lookAgain = 300 * time.Millisecond
 
 // finalized answers everything that a new final block decides.
 func (r *router) finalized(b *block.Block) {

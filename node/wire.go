@@ -29,6 +29,9 @@ const (
 	reqTransfer  = 5  // hand over to the voter named, any node -> leader
 	reqMember    = 6  // a change of members, any node -> leader
 	reqFinal     = 10 // a final block by height and hash, any node -> any node
+
+	reqCertificate = 11 // the term of a commit certificate, by height and hash
+	reqReceipt     = 12 // where a final transaction stands, by its hash
 )
 
 var (

@@ -66,6 +66,21 @@ func (h *Header) Hash() Hash {
 	return sha256.Sum256(h.append(buf))
 }
 
+// Encode returns the header's bytes, as the hash covers them, freshly allocated.
+func (h *Header) Encode() []byte { return h.append(make([]byte, 0, h.size())) }
+
+// DecodeHeader reads what [Header.Encode] wrote, all of data. It returns [ErrTooLarge] or [ErrMalformed].
+func DecodeHeader(data []byte) (h Header, err error) {
+	r := reader{buf: data}
+	if err := h.decode(&r); err != nil {
+		return Header{}, fmt.Errorf("decode header: %w", err)
+	}
+	if len(r.buf) > 0 {
+		return Header{}, fmt.Errorf("decode header: %d bytes behind it: %w", len(r.buf), ErrMalformed)
+	}
+	return h, nil
+}
+
 // size returns the encoded length in bytes.
 func (h *Header) size() int {
 	return headerFixedBytes + len(h.ChainID) + len(h.ChainVersion) + len(h.Proposer)

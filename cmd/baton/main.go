@@ -50,7 +50,8 @@ func newRoot() *cobra.Command {
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	root.AddCommand(
-		newInitCmd(), newRunCmd(), newDemoCmd(), newDocsCmd(), newChaosCmd(), newStatusCmd(), newReloadCmd(), newVersionCmd(),
+		newInitCmd(), newRunCmd(), newDemoCmd(), newDocsCmd(), newChaosCmd(), newStatusCmd(), newSyncCmd(), newReloadCmd(),
+		newVersionCmd(),
 		group("config", "Look at configuration files", newConfigCheckCmd()),
 		group("key", "Make and look at keys", newKeyNewCmd(), newKeyShowCmd(), newKeyGossipCmd(), newKeyEncryptCmd(), newKeyDecryptCmd()),
 		group("debug", "Look into a running node", newPprofCmd()),

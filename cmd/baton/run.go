@@ -271,5 +271,10 @@ func nodeConfig(files *config.Node, log zerolog.Logger) (node.Config, error) {
 		cfg.Retention.Checkpoints = 0
 	}
 	cfg.Limits.Pool.MaxTxs, cfg.Limits.Pool.MaxBytes = l.MempoolTxs, l.MempoolBytes
+	sync, err := c.Sync.Node()
+	if err != nil {
+		return cfg, err
+	}
+	cfg.Sync = sync
 	return cfg, nil
 }

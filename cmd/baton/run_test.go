@@ -162,6 +162,12 @@ func TestNodeConfigTakesEverySetting(t *testing.T) {
 	t.Setenv("BATON_STATE_CHECKPOINT_BYTES", "2000003")
 	t.Setenv("BATON_RETENTION_BLOCKS", "2000")
 	t.Setenv("BATON_RETENTION_RECEIPTS", "3000")
+	t.Setenv("BATON_SYNC_MODE", "from:83")
+	t.Setenv("BATON_SYNC_PIN_HEIGHT", "84")
+	t.Setenv("BATON_SYNC_PIN_HASH", strings.Repeat("85", 32))
+	t.Setenv("BATON_SYNC_LISTEN", "10.0.0.2:7003")
+	t.Setenv("BATON_SYNC_RATE", "860000")
+	t.Setenv("BATON_SYNC_SOURCES", "http://10.0.0.9:87, http://10.0.0.9:88")
 	files, err := config.Open(filepath.Join(dir, "node2", "config.json"))
 	if err != nil {
 		t.Fatal(err)
@@ -198,6 +204,10 @@ func TestNodeConfigTakesEverySetting(t *testing.T) {
 	}
 	if cfg.Retention != (node.Retention{Checkpoints: 81, Blocks: 2000, Receipts: 3000}) || cfg.Retention.Validate() != nil {
 		t.Errorf("retention = %+v", cfg.Retention)
+	}
+	if s := cfg.Sync; s.Mode != node.SyncFrom || s.From != 83 || s.Pin.Height != 84 || s.Pin.Hash.String() != strings.Repeat("85", 32) ||
+		s.Listen != "10.0.0.2:7003" || s.Rate != 860000 || len(s.Sources) != 2 || s.Sources[1] != "http://10.0.0.9:88" || s.Validate() != nil {
+		t.Errorf("sync = %+v", s)
 	}
 	files.Config.State.Archive = true
 	if cfg, err = nodeConfig(files, zerolog.Nop()); err != nil || cfg.Retention.Checkpoints != 0 {

@@ -221,16 +221,7 @@ func (im *Importer) first(ctx context.Context, a *Reader, e Entry) error {
 	if err != nil {
 		return err
 	}
-	if err := im.write(blockstore.Batch{Jump: jump}); err != nil {
-		return err
-	}
-	im.sum.Blocks++
-	im.sum.Transactions += uint64(len(e.Block.Txs))
-	cp, ok := im.store.Checkpoint()
-	if !ok || cp.Height != h {
-		return fmt.Errorf("the state of block %d was not stored", h)
-	}
-	return im.load(cp)
+	return im.jump(jump)
 }
 
 // state takes the state's nodes.
@@ -336,6 +327,9 @@ func (im *Importer) save(ctx context.Context, m *merkle.Map) error {
 func (im *Importer) Finish(founds bool) (Summary, error) {
 	if im.st.Height() == 0 {
 		return im.sum, fmt.Errorf("import: %w", ErrNothing)
+	}
+	if err := im.flush(context.Background()); err != nil {
+		return im.sum, fmt.Errorf("import: %w", err)
 	}
 	if im.st.Height() > im.saved {
 		if err := im.save(context.Background(), im.st.Map().Seal()); err != nil {

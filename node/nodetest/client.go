@@ -118,6 +118,7 @@ func (n *node) forward(gen int) {
 			}})
 		}
 		n.gossip()
+		n.perhapsBring()
 		n.do(n.tryBuild)
 	}
 	s.after(s.jitter(30*ms), func() { n.forward(gen) })

@@ -19,7 +19,7 @@ type stored struct {
 // image is what a disk holds.
 type image struct {
 	hs     core.HardState
-	blocks []stored // by height, genesis at 0
+	blocks []stored // by height, genesis at 0; without a block where it was pruned or jumped over
 	synced core.Term
 	nacked core.Term
 	commit replication.CommitRecord
@@ -31,7 +31,7 @@ type image struct {
 
 // HashAt implements replication.Reader.
 func (im *image) HashAt(h block.Height) (block.Hash, bool) {
-	if int(h) >= len(im.blocks) {
+	if int(h) >= len(im.blocks) || im.blocks[h].blk == nil {
 		return block.Hash{}, false
 	}
 	return im.blocks[h].hash, true
@@ -75,6 +75,12 @@ func (im *image) apply(r *record) (undo func(), err error) {
 			return nil, fmt.Errorf("R7: cut to %d of %d blocks", *w.Cut, len(im.blocks))
 		}
 		im.blocks = im.blocks[:*w.Cut+1]
+	}
+	if w.Jump != nil {
+		if w.Jump.Header.Height <= im.commit.Ref.Height {
+			return nil, fmt.Errorf("I12: jump to %d, the commit is %v", w.Jump.Header.Height, im.commit.Ref)
+		}
+		im.jump(w.Jump)
 	}
 	for _, b := range w.Append {
 		tip := im.tip()

@@ -20,7 +20,8 @@
 // commit marks that needed none included. Each node has three clocks with their own rates; a node may be paused with
 // its clocks going on, or sleep with its monotonic clock standing still. Messages are lost, delayed, repeated and
 // reordered, also those that a TCP link would keep in order. The executor is a small ledger in which each transaction
-// is valid exactly once.
+// is valid exactly once. In some runs nodes forget old blocks, and states travel: a node that lacks blocks, or is only
+// behind, is brought the state of another's newest certified block and jumps to it, at times with a crash in the middle.
 //
 // # The checker
 //
@@ -31,7 +32,8 @@
 //
 // # Schedules
 //
-// The schedules of PROTOCOL.md that concern the chain are tests of their own, TestScheduleNN_Name. Each has a permanent
+// The schedules of PROTOCOL.md that concern the chain are tests of their own, TestScheduleNN_Name, and so are some more:
+// 36 for restored folders, 37 and 38 for jumps. Each has a permanent
 // negative twin, TestScheduleNN_Negative, under the build tag faults: with the rule switched off the checker must
 // report an invariant by its number. A crash, a time-out or a panic is no catch.
 //

@@ -31,6 +31,7 @@ type settings struct {
 	length int64 // mean duration of one
 	faults []fault
 	chaos  int64 // how long faults are drawn
+	bring  int64 // how long a state takes to be brought, mean
 }
 
 // calm are the settings without faults, for directed schedules.
@@ -104,13 +105,16 @@ const (
 	faultMember
 	faultKill // of runs with supervisors
 	faultNotice
-	faultRot // of runs in which disks rot
+	faultRot   // of runs in which disks rot
+	faultPrune // of runs in which states travel
+	faultJump
 )
 
 var faultNames = [...]string{
 	"crash", "pause", "machine sleeps", "split", "one-way cut", "bridge", "star", "isolated node", "mute node", "deaf node",
 	"wall clock steps", "slow disk", "hung disk", "fsync error", "wrong state root", "transfer", "link made anew",
 	"lost disk", "change of members", "killed process", "stray death notice", "rotten block",
+	"old blocks pruned", "state brought",
 }
 
 // nemesis applies faults until the end of the chaos.
@@ -160,6 +164,10 @@ func (s *sim) apply(f fault) {
 	case faultRot:
 		s.rot(n)
 		s.after(d, n.revive)
+	case faultPrune:
+		n.prune()
+	case faultJump:
+		n.bring()
 	case faultNotice:
 		s.strayNotice(n)
 	case faultPause, faultSleep:
@@ -311,7 +319,7 @@ func (s *sim) heal() []*node {
 	for _, n := range q {
 		n.mend()
 	}
-	s.serving = q
+	s.serving, s.set.bring = q, min(s.set.bring, 20*ms)
 	for _, a := range q {
 		for _, b := range q {
 			if a != b {
@@ -355,7 +363,7 @@ func (s *sim) wrongBlocks() bool { return slices.ContainsFunc(s.nodes, s.wrongBl
 // wrongBlock reports whether a node's chain holds a block with a wrong state root.
 func (s *sim) wrongBlock(n *node) bool {
 	for _, b := range n.disk.im.blocks {
-		if !s.led.valid[b.hash] {
+		if b.blk != nil && !s.led.valid[b.hash] {
 			return true
 		}
 	}

@@ -153,6 +153,12 @@ func TestSchedule31_Negative(t *testing.T) {
 	schedule{schedule31}.caught(t, driverRule(glueAnyRoot), "I17")
 }
 
+func TestSchedule37_Negative(t *testing.T) {
+	schedule{schedule37}.caught(t, chainRule(replication.FaultJumpBack), "I4")
+	schedule{schedule37Tip}.caught(t, driverRule(glueOfferTip), "I8", "I9")
+	caughtBySeeds(t, driverRule(glueOfferTip), 400, "I8", "I9")
+}
+
 // TestEverySwitchHasATwin_Negative: a rule of the chain that can be switched off and that no test misses is not tested.
 // The election's own are looked after in raftify/raftifytest, but for those that need a chain to show.
 func TestEverySwitchHasATwin_Negative(t *testing.T) {

@@ -136,10 +136,10 @@ func (n *node) fetch(f replication.Fetch) {
 	peer := s.byID[f.Peer]
 	s.count.hit("fetch")
 	s.net.send(&packet{from: n, to: peer, what: "Fetch from " + f.To.String(), fn: func(core.Instant) {
-		blocks := peer.serve(f)
+		blocks, err := peer.serve(f)
 		s.net.send(&packet{from: peer, to: n, what: "Blocks", fn: func(now core.Instant) {
 			if gen == n.gen {
-				n.fetched(now, f.ID, blocks, nil)
+				n.fetched(now, f.ID, blocks, err)
 			}
 		}})
 	}})
@@ -154,8 +154,11 @@ func (n *node) fetched(now core.Instant, id uint64, blocks []replication.Certifi
 }
 
 // serve answers a Fetch from the durable chain: a batch, extended to the next certified block.
-func (n *node) serve(f replication.Fetch) []replication.Certified {
+func (n *node) serve(f replication.Fetch) ([]replication.Certified, error) {
 	im := &n.disk.im
+	if base := im.base(); f.From < base {
+		return nil, &replication.PrunedError{Base: base}
+	}
 	var out []replication.Certified
 	for h := max(f.From, 1); int(h) < len(im.blocks); h++ {
 		b := im.blocks[h]
@@ -170,7 +173,7 @@ func (n *node) serve(f replication.Fetch) []replication.Certified {
 	if len(out) > n.s.set.batch {
 		n.s.count.hit("batch extended")
 	}
-	return out
+	return out, nil
 }
 
 // executor executes blocks one after another, off the owner loop.
@@ -180,6 +183,7 @@ type executor struct {
 	slow    int64 // added to each execution
 	damaged bool  // state roots come out wrong
 	sticky  bool  // and do so after a restart
+	epoch   int   // of what it has executed: a jump begins another
 	known   map[block.Hash]bool
 }
 
@@ -198,9 +202,14 @@ func (x *executor) next(n *node) {
 	x.busy = true
 	b := x.queue[0]
 	x.queue = slices.Clone(x.queue[1:])
-	gen := n.gen
+	gen, epoch := n.gen, x.epoch
 	n.s.after(n.s.jitter(n.s.set.exec)+x.slow, func() {
 		if gen != n.gen {
+			return
+		}
+		if epoch != x.epoch { // on a state that is gone: nobody waits for the verdict
+			n.s.count.hit("executed on the state before a jump")
+			x.next(n)
 			return
 		}
 		parent := b.Header.Parent
@@ -211,7 +220,7 @@ func (x *executor) next(n *node) {
 		ok := n.s.led.execute(b) && !x.damaged || n.s.opt.broken(glueAnyRoot)
 		x.known[b.Hash()] = true
 		n.do(func(now core.Instant) {
-			if gen == n.gen {
+			if gen == n.gen && epoch == x.epoch {
 				n.ch.Executed(now, b.Hash(), ok)
 				n.el.Poke(now)
 			}

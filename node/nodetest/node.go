@@ -37,6 +37,7 @@ type node struct {
 	exec     executor
 	pool     [maxAccounts][]uint64
 	building bool
+	bringing bool      // a state is on its way here
 	handed   core.Term // term that it campaigned for at the leader's wish
 	rounds   []round
 	waits    []wait
@@ -89,7 +90,7 @@ func (n *node) start() {
 	n.queued = replication.Report{Synced: im.synced, Tip: im.tip()}
 	n.cert, n.signed, n.signer = im.commit, im.signer.Height, replication.Ref{}
 	n.exec = executor{slow: n.exec.slow, damaged: n.exec.damaged && n.exec.sticky, sticky: n.exec.sticky, known: map[block.Hash]bool{}}
-	n.building, n.rounds, n.waits, n.inbox = false, nil, nil, nil
+	n.building, n.bringing, n.rounds, n.waits, n.inbox = false, false, nil, nil, nil
 	n.timeouts = map[uint64]bool{}
 	if s.opt.OnStart != nil {
 		s.opt.OnStart(n.id, n.el, n.ch)
@@ -109,6 +110,11 @@ func (n *node) stop(keep int) {
 	n.gen++
 	n.up, n.paused = false, false
 	n.inbox = nil
+	for i, r := range n.disk.queue {
+		if r.w != nil && r.w.Jump != nil && len(n.disk.loose)+i >= keep {
+			n.s.count.hit("jump lost in a crash")
+		}
+	}
 	lost, err := n.disk.crash(keep)
 	if err != nil {
 		n.s.violate("%v", err)
@@ -285,6 +291,9 @@ func (n *node) write(w *replication.Write) {
 			n.queued.Tip = r
 		}
 	}
+	if b := w.Jump; b != nil {
+		n.queued.Tip = replication.Ref{Height: b.Header.Height, Hash: b.Hash()}
+	}
 	if k := len(w.Append); k > 0 {
 		n.queued.Tip = replication.Ref{Height: w.Append[k-1].Header.Height, Hash: w.Append[k-1].Hash()}
 	}
@@ -397,6 +406,11 @@ func (n *node) chainEvent(now core.Instant, e replication.Event) {
 		s.chk.Takeover(n.id, e.CTerm, e.Ref, n.before)
 	case replication.EventRepaired:
 		s.count.hit("rotten chain repaired or superseded")
+	case replication.EventJumped:
+		n.jumped(e)
+	case replication.EventPruned:
+		s.count.hit("blocks to go on from are pruned")
+		s.after(0, n.bring)
 	case replication.EventCommitted:
 		s.chk.Committed(n.id, e.Ref, e.CTerm)
 		n.sign(e.Ref, e.CTerm)
@@ -413,7 +427,7 @@ func (n *node) chainEvent(now core.Instant, e replication.Event) {
 // sign is R12: every height that became committed, in order; the record rides on the next write.
 func (n *node) sign(ref replication.Ref, cterm core.Term) {
 	s := n.s
-	if rec := n.disk.im.signer; rec != (replication.Ref{}) && int(rec.Height) < len(n.disk.im.blocks) && !n.disk.im.holds(rec) {
+	if rec := n.disk.im.signer; rec != (replication.Ref{}) && int(rec.Height) < len(n.disk.im.blocks) && !n.held(&n.disk.im, rec) {
 		s.violate("I10: %s signed %v and no longer holds it", n.id, rec)
 	}
 	count := n.status.Role == core.RoleLeader && cterm == n.status.Term

@@ -27,7 +27,7 @@ func (s *sim) rot(n *node) bool {
 	n.stop(len(n.disk.queue) + len(n.disk.loose))
 	im := &n.disk.im
 	spare := im.tip().Height - im.commit.Ref.Height
-	if spare == 0 {
+	if spare == 0 || s.pruned(im.commit.Ref.Height+1) {
 		return false
 	}
 	im.rot(im.commit.Ref.Height+1+block.Height(s.rng.Uint64N(uint64(spare))), !s.opt.broken(glueCutRot))

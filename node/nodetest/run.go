@@ -29,6 +29,7 @@ const (
 	glueRetryFsync glueFault = "R24: a failed fsync is tried again"
 	glueAnyRoot    glueFault = "R8: state roots are not compared"
 	glueCutRot     glueFault = "R25: what cannot be read is cut"
+	glueOfferTip   glueFault = "R11: a state is offered that is not committed"
 	glueOwnCommit  glueFault = "R20: a follower reads its own commit"
 )
 
@@ -57,6 +58,7 @@ func Run(seed uint64, opt Options) Result {
 	s.drawMembers(seed)
 	s.drawDeaths(seed)
 	s.drawRot(seed)
+	s.drawJumps(seed)
 	if set := s.set; set.members == nil {
 		s.tracef("seed %d: %+v", seed, set)
 	} else {

@@ -195,6 +195,15 @@ func (s *sim) checkLeases() {
 	}
 }
 
+// held reports whether a disk's chain has ref, or had it below where it begins.
+func (n *node) held(im *image, ref replication.Ref) bool {
+	if ref.Height >= im.base() || ref.Height == 0 {
+		return im.holds(ref)
+	}
+	at, ok := n.s.led.at(im.tip(), ref.Height)
+	return ok && at == ref
+}
+
 // holders counts the voters that have ref durable.
 func (s *sim) holders(ref replication.Ref) int {
 	k := 0
@@ -203,7 +212,7 @@ func (s *sim) holders(ref replication.Ref) int {
 		if n.disk.ghost != nil {
 			im = n.disk.ghost
 		}
-		held := im.holds(ref)
+		held := n.held(im, ref)
 		if c := im.claim; c != nil && !held { // acknowledged, and damaged since
 			r, ok := s.led.at(c.Tip, ref.Height)
 			held = ok && r == ref

@@ -53,6 +53,8 @@ var rare = []string{
 	"step down: takeover makes no progress", "step down: too many cannot reproduce this leader's block",
 	"takeover done", "takeover with fetched bodies", "transfer begun", "transfer done", "winner cut its own tail",
 	"wrong block inherited", "lost disk", "joined", "change: add", "change: promote", "change: demote", "change: remove",
+	"jump", "jump with a tail of its own", "jump lost in a crash", "jump to what is not newer", "leader or candidate wants to jump",
+	"blocks pruned", "blocks to go on from are pruned", "executed on the state before a jump",
 	"restored disk", "restored disk found", "death notice", "death notice repeated", "false death notice",
 }
 

@@ -68,6 +68,9 @@ func describeWrite(w *replication.Write) string {
 	if w.Cut != nil {
 		fmt.Fprintf(&b, " cut to %d", *w.Cut)
 	}
+	if w.Jump != nil {
+		fmt.Fprintf(&b, " jump to %d/%x", w.Jump.Header.Height, hash4(w.Jump))
+	}
 	for _, x := range w.Append {
 		fmt.Fprintf(&b, " +%d/%x", x.Header.Height, hash4(x))
 	}

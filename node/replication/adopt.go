@@ -1,6 +1,7 @@
 package replication
 
 import (
+	"errors"
 	"slices"
 
 	"github.com/baton-ha/baton/blockstore/block"
@@ -263,6 +264,9 @@ func (c *Chain) fetch(j *job) {
 	if j.kind == jobRepair {
 		wait = c.opt.MinElection // nobody waits for it, and it may last until a dead node is back
 	}
+	if c.awaiting && (j.kind == jobSync || j.kind == jobCommit) && c.taking == nil {
+		return
+	}
 	if c.fetching != 0 || c.fetchWait && c.now.SinceMin(c.fetchAt) < wait {
 		return
 	}
@@ -304,7 +308,7 @@ func (c *Chain) pickPeer(from []core.NodeID) core.NodeID {
 }
 
 // Fetched answers a Fetch: the peer's chain from the height asked for, ascending, or an error. The driver has checked
-// nothing but that the blocks decode.
+// nothing but that the blocks decode. A *PrunedError says that the peer's chain begins higher.
 func (c *Chain) Fetched(now core.Instant, id uint64, blocks []Certified, err error) {
 	c.now = now
 	if id != c.fetching {
@@ -344,6 +348,9 @@ func (c *Chain) Fetched(now core.Instant, id uint64, blocks []Certified, err err
 	for _, r := range runs {
 		news = c.learn(r) || news
 	}
+	if gone := (*PrunedError)(nil); errors.As(err, &gone) && c.commit.Height+1 < gone.Base {
+		c.event(Event{Kind: EventPruned, Ref: Ref{Height: gone.Base}, Peer: c.fetchPeer})
+	}
 	if err != nil || !news {
 		c.fetchBad[c.fetchPeer] = now
 		c.fetchWait, c.fetchAt = true, now
@@ -369,9 +376,7 @@ func (c *Chain) learn(r CommitRecord) bool {
 			return false
 		}
 	}
-	if r.CTerm > c.st.Term || r.CTerm == c.st.Term && c.st.Vote.Kind == core.VoteNone {
-		c.cmd(core.CmdObserveTerm, r.CTerm)
-	}
+	c.observeTerm(r.CTerm)
 	c.heardTip = max(c.heardTip, r.Ref.Height)
 	c.certs = append(c.certs, r)
 	if len(c.certs) > maxCerts {
@@ -381,10 +386,17 @@ func (c *Chain) learn(r CommitRecord) bool {
 	return true
 }
 
+// observeTerm tells the election layer that a leader of a term has committed something.
+func (c *Chain) observeTerm(t core.Term) {
+	if t > c.st.Term || t == c.st.Term && c.st.Vote.Kind == core.VoteNone {
+		c.cmd(core.CmdObserveTerm, t)
+	}
+}
+
 // certify sets the commit for a certificate whose block the own chain holds (PROTOCOL R10, R11).
 func (c *Chain) certify(r CommitRecord) {
-	c.certs = slices.DeleteFunc(c.certs, func(k CommitRecord) bool { return k.Ref.Height <= r.Ref.Height })
 	if r.Ref.Height <= c.commit.Height {
+		c.forgetUpTo(r.Ref.Height)
 		return
 	}
 	invariant(c.has(r.Ref) || c.broken(FaultBlindCommit), "I8: commit %v is not in the own chain", r.Ref)
@@ -400,11 +412,7 @@ func (c *Chain) certify(r CommitRecord) {
 	c.out.Writes = append(c.out.Writes, Write{Seq: c.seq, Commit: &rec, NoSync: true})
 	c.event(Event{Kind: EventCommitted, Ref: r.Ref, CTerm: r.CTerm})
 	c.cmd(core.CmdCommitted, c.st.Term)
-	for h, b := range c.bodies {
-		if b.Header.Height <= r.Ref.Height {
-			c.forgetBody(h)
-		}
-	}
+	c.forgetUpTo(r.Ref.Height)
 	if len(c.executed)+len(c.failed) > 4*maxBodies {
 		clear(c.executed) // verdicts can be asked again
 		clear(c.failed)

@@ -92,6 +92,7 @@ type Chain struct {
 
 	// The own chain as queued for writing: hashes of (base, tip].
 	base   block.Height
+	floor  block.Height // below, but for genesis, the chain has no blocks since a jump, whatever the reader still has
 	own    []entry
 	tip    Ref
 	synced core.Term
@@ -143,6 +144,7 @@ type Chain struct {
 	fetchBad        map[core.NodeID]core.Instant // peers whose last answer was of no use, and when it came
 	fetchAt         core.Instant                 // not before this, after a failure
 	fetchWait       bool
+	awaiting        bool // a state to jump to is on its way
 
 	// Leader only.
 	leading      bool // takeover done
@@ -273,7 +275,8 @@ func (c *Chain) ReadHeight() (block.Height, bool) {
 	return max(c.commit.Height, c.take.Height), true
 }
 
-// hashAt returns the own chain's hash at h, as queued for writing.
+// hashAt returns the own chain's hash at h, as queued for writing. Where the chain begins above h it is not known; nothing
+// is decided by that: all heights below are committed, so whoever has blocks there has the same (I8).
 func (c *Chain) hashAt(h block.Height) (block.Hash, bool) {
 	switch {
 	case h > c.tip.Height:
@@ -284,6 +287,8 @@ func (c *Chain) hashAt(h block.Height) (block.Hash, bool) {
 		return c.own[h-c.base-1].hash, true
 	case h == c.commit.Height:
 		return c.commit.Hash, true
+	case h < c.floor && h > 0:
+		return block.Hash{}, false
 	}
 	return c.opt.Reader.HashAt(h)
 }

@@ -62,7 +62,7 @@ func (c *Chain) Fingerprint(now core.Instant) [16]byte {
 	f.num(uint64(c.st.Term), uint64(c.st.Role), uint64(c.st.Vote.Kind), uint64(c.st.Backoff), c.st.Cfg.Key.Ver, uint64(c.st.Cfg.Key.CTerm),
 		c.st.Counts.Key.Ver, uint64(c.st.Counts.Key.CTerm))
 	f.id(c.st.Leader)
-	f.num(uint64(c.base), uint64(len(c.own)))
+	f.num(uint64(c.base), uint64(c.floor), uint64(len(c.own)))
 	for _, e := range c.own {
 		f.Write(e.hash[:])
 		f.flag(e.blk != nil)
@@ -80,7 +80,7 @@ func (c *Chain) Fingerprint(now core.Instant) [16]byte {
 		f.instant(w.at)
 	}
 	f.instant(c.ackAt, c.gapAt, c.nackAt, c.propAt, c.certRefusedAt, c.repairRefusedAt, c.fetchAt, c.lastCommit)
-	f.flag(c.ackNow, c.nackDue, c.certRefused, c.repairRefused, c.claim != nil, c.fetchWait, c.leading, c.counted, c.transferring, c.take != nil, c.job != nil, c.taking != nil)
+	f.flag(c.ackNow, c.nackDue, c.certRefused, c.repairRefused, c.claim != nil, c.fetchWait, c.awaiting, c.leading, c.counted, c.transferring, c.take != nil, c.job != nil, c.taking != nil)
 	f.num(uint64(c.leadTip), uint64(c.leadComm), uint64(c.heardTip), c.fetchID, c.fetching)
 	f.ref(c.leadRef)
 	f.id(c.fetchPeer)

@@ -17,6 +17,7 @@ var ErrMalformed = errors.New("malformed")
 
 const (
 	codecVersion = 1
+	prunedAnswer = 2  // in the place of the version: no blocks, but the height from which on there are some
 	messageLen   = 15 // fields of an encoded message
 	maxIDBytes   = 64
 )
@@ -189,11 +190,29 @@ func EncodeCertified(blocks []Certified) ([]byte, error) {
 	return buf.Bytes(), nil
 }
 
-// DecodeCertified reads what EncodeCertified wrote.
+// EncodePruned returns the wire form of the answer to a Fetch that begins below the own chain.
+func EncodePruned(p *PrunedError) ([]byte, error) {
+	var buf bytes.Buffer
+	e := msgpack.NewEncoder(&buf)
+	e.UseCompactInts(true)
+	if err := errors.Join(e.EncodeArrayLen(2), e.EncodeUint(prunedAnswer), e.EncodeUint(uint64(p.Base))); err != nil {
+		return nil, fmt.Errorf("encode answer: %w", err)
+	}
+	return buf.Bytes(), nil
+}
+
+// DecodeCertified reads what EncodeCertified wrote, or EncodePruned: that is a *PrunedError.
 func DecodeCertified(b []byte) ([]Certified, error) {
 	d := newDecoder(b)
 	d.array(2)
-	if v := d.uint(); d.err == nil && v != codecVersion {
+	switch v := d.uint(); {
+	case d.err == nil && v == prunedAnswer:
+		p := &PrunedError{Base: block.Height(d.uint())}
+		if err := d.end(); err != nil {
+			return nil, err
+		}
+		return nil, p
+	case d.err == nil && v != codecVersion:
 		d.fail("version %d", v)
 	}
 	n := 0

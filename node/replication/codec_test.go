@@ -72,6 +72,22 @@ func TestDecodeDoesNotTrustLengths(t *testing.T) {
 	}
 }
 
+func TestPrunedOnTheWire(t *testing.T) {
+	b, err := EncodePruned(&PrunedError{Base: 1 << 60})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = DecodeCertified(b)
+	if gone := (*PrunedError)(nil); !errors.As(err, &gone) || gone.Base != 1<<60 {
+		t.Errorf("got %v", err)
+	}
+	for _, bad := range [][]byte{append(b, 0), b[:len(b)-1]} {
+		if _, err := DecodeCertified(bad); !errors.Is(err, ErrMalformed) {
+			t.Errorf("%x: %v", bad, err)
+		}
+	}
+}
+
 func FuzzDecodeMessage(f *testing.F) {
 	for _, m := range sampleMessages() {
 		b, err := EncodeMessage(&m)

@@ -29,17 +29,30 @@
 // A certificate (cterm, height, hash) says that the leader of cterm counted that commit. It may come from anyone and
 // at any time, and moves a node forward as a leader would (R11), so that a node that cannot hear the leader keeps up.
 //
+// # Jump
+//
+// A node that lacks much, or whose missing blocks nobody has any more, need not execute its way: the driver brings it the
+// state of a committed block, and [Chain.Jump] makes that block the whole chain, in one record, as SYNC does with blocks.
+// It is R11's rule: newer than the own report and, where the node vouches for more than it has, no less than that; above
+// the commit; from then on the label is the certificate's term. A leader, also one that is taking over, and a candidate do
+// not jump: their chain is what they were elected with. A vote meanwhile reports what is durable, as ever.
+//
+// The chain is then [height..tip], as if all below had been pruned. What an ack, an old proposal or a certificate says of
+// heights below is not compared: they are committed, so it is the same (I8). Who asks for blocks below hears where the
+// chain begins ([PrunedError]) and goes elsewhere; [EventPruned] says it to its driver, who brings a state when it must. So
+// a winner whose bodies nobody has steps down without progress, and jumps then.
+//
 // # Messages
 //
 //	Prop       leader -> all       a block that extends the leader's chain, and its newest commit
 //	Ack        follower -> leader  all up to this block is durable here, in this term
 //	Nack       follower -> leader  the state root of this block cannot be reproduced here (R13)
 //	Committed  anyone -> anyone    a certificate
-//	Fetch      anyone -> anyone    a request for blocks, served from the store by the driver
+//	Fetch      anyone -> anyone    a request for blocks, served from the store by the driver; or the height it begins at
 //
 // # Durable state
 //
-// chain [1..tip], synced, commit (rides on the next write), and the term in which this node refused a block. Writes
+// chain [base..tip], synced, commit (rides on the next write), and the term in which this node refused a block. Writes
 // leave through Ready in order; the store applies each atomically and reports it durable in the same order. The
 // chain in memory is the chain as queued; reports and acknowledgements speak of the durable one only.
 //
@@ -58,7 +71,8 @@
 //
 // # Limits
 //
-// Damage at or below the commit is not repaired here. Two voters, one of them damaged, wait for the block.
+// Damage at or below the commit is not repaired here. Two voters, one of them damaged, wait for the block. What a node
+// vouches for is not given up for a state that is less; the block must still be found with somebody.
 //
 // Uncommitted blocks are bounded by MaxInflight, bodies of other chains by count and bytes; a follower that lacks
 // more than the leader has in memory fetches certified blocks from anyone, in batches.

@@ -20,5 +20,6 @@ const (
 	FaultReconfigureEarly Fault = "R14-commit"   // a configuration is replaced before a majority of it holds all that is committed
 	FaultInheritMatch     Fault = "R14-match"    // another incarnation inherits the acknowledgements of the old
 	FaultForgetSaid       Fault = "R3-said"      // a start that has less than its incarnation acknowledged is believed
+	FaultJumpBack         Fault = "R11-jump"     // a node jumps to a block that is no newer than what it acknowledged
 	FaultReadOldCommit    Fault = "R20-take"     // a new leader reads below its takeover
 )

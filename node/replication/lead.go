@@ -91,7 +91,8 @@ func (c *Chain) stepAck(m Message) {
 		c.alarm("I7: %s acknowledged %v, below the takeover %v", m.From, m.Ref, *c.take)
 		return
 	}
-	if !c.has(m.Ref) {
+	// Where the own chain begins above it all is committed, and so the same (I8).
+	if hash, ok := c.hashAt(m.Ref.Height); ok && hash != m.Ref.Hash || !ok && m.Ref.Height > c.commit.Height {
 		c.alarm("I6: %s acknowledged %v, which this leader's chain does not hold", m.From, m.Ref)
 		return
 	}

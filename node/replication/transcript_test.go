@@ -34,6 +34,9 @@ var update = flag.Bool("update", false, "rewrite the transcripts in testdata")
 //	damage 2, repair 2    its executor computes other state roots
 //	crash 2, restart 2    what was not synced is lost
 //	transfer 1 2
+//	prune 1 3             its blocks below that height go
+//	jump 3 5@1 by 1       the state of that block was brought to node 3, with a certificate of term 1
+//	await 3 on|off        such a state is on its way
 //	send 3->2 Committed 1@1 by 1     a message of one's own making: also Ack, Nack and Prop, of the sender's term
 //	state [1], chain [1]  chain: the durable one, with the term of each certificate
 func TestTranscripts(t *testing.T) {
@@ -152,6 +155,26 @@ func (w *world) act(n *tnode, args []string) {
 			w.fatal(args, "a node that is down, and a block above its commit")
 		}
 		n.rot(h)
+	case "prune":
+		for h := 1; h < w.count(args, args[1], 0); h++ {
+			n.chain[h] = stored{}
+		}
+	case "await":
+		n.step(func(now core.Instant) { n.ch.AwaitState(now, arg == "on") })
+	case "jump":
+		ref, ok := w.ref(arg)
+		if !ok {
+			w.fatal(args, "no such block")
+		}
+		n.step(func(now core.Instant) {
+			if err := n.ch.Jump(now, w.blocks[ref.Hash], core.Term(w.count(args, "by", 0))); err != nil {
+				w.say("%s does not jump: %s", n.id, w.words(err.Error()))
+				return
+			}
+			n.known = map[block.Hash]bool{ref.Hash: true}
+			n.execs = nil
+			n.el.Poke(now)
+		})
 	case "restart":
 		n.start()
 		n.step(func(core.Instant) {})
@@ -299,7 +322,13 @@ func (w *world) forge(args []string) {
 func (w *world) print(n *tnode, what string) {
 	if what == "chain" {
 		var out []string
-		for _, s := range n.chain[1:] {
+		for h, s := range n.chain[1:] {
+			if s.blk == nil {
+				continue
+			}
+			if h > 0 && len(out) == 0 {
+				out = append(out, "...")
+			}
 			out = append(out, fmt.Sprintf("%s(%d)", w.name(s.blk.Hash()), s.cterm))
 		}
 		w.say("%s holds [%s] synced %d commit %s", n.id, strings.Join(out, " "), n.synced, w.name(n.commit.Ref.Hash))

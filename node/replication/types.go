@@ -86,6 +86,8 @@ type Write struct {
 	Seq    uint64 // report it back through Durable
 	Cut    *block.Height
 	Append []*block.Block
+	// Jump replaces the whole chain by this one block, whose state is here. Synced and Commit are set as well, nothing else.
+	Jump   *block.Block
 	Synced *core.Term
 	Nacked *core.Term
 	Commit *CommitRecord
@@ -127,6 +129,8 @@ const (
 	EventAlarm                          // an operator must look; Detail
 	EventTip                            // the leader's executable tip changed: build on Ref
 	EventRepaired                       // what was lost of the own chain is back or superseded; CTerm is the term it is synced to
+	EventJumped                         // own chain begins, and ends, at Ref now, which the leader of CTerm committed
+	EventPruned                         // Peer has no blocks below Ref.Height any more, from which this node would have to go on
 )
 
 // String returns the event's name in logs.
@@ -134,6 +138,7 @@ func (k EventKind) String() string {
 	names := [...]string{
 		EventCommitted: "committed", EventAppended: "appended", EventCut: "cut", EventSynced: "synced",
 		EventTakeover: "takeover", EventNacked: "nacked", EventAlarm: "alarm", EventTip: "tip", EventRepaired: "repaired",
+		EventJumped: "jumped", EventPruned: "pruned",
 	}
 	if k > 0 && int(k) < len(names) {
 		return names[k]

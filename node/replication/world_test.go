@@ -44,7 +44,7 @@ type tnode struct {
 	w      *world
 	id     core.NodeID
 	hs     core.HardState
-	chain  []stored
+	chain  []stored // by height; without a block where it was pruned
 	synced core.Term
 	nacked core.Term
 	commit replication.CommitRecord
@@ -66,7 +66,7 @@ type tnode struct {
 
 // HashAt implements replication.Reader.
 func (n *tnode) HashAt(h block.Height) (block.Hash, bool) {
-	if int(h) >= len(n.chain) {
+	if int(h) >= len(n.chain) || n.chain[h].blk == nil {
 		return block.Hash{}, false
 	}
 	return n.chain[h].blk.Hash(), true
@@ -166,7 +166,9 @@ func (n *tnode) start() {
 	}
 	n.queue, n.execs, n.fetches, n.known = nil, nil, nil, map[block.Hash]bool{}
 	for _, s := range n.chain {
-		n.known[s.blk.Hash()] = true
+		if s.blk != nil {
+			n.known[s.blk.Hash()] = true
+		}
 	}
 	n.ch.Observe(w.instant(), n.el.Status())
 }
@@ -261,9 +263,11 @@ func (n *tnode) chainEvent(e replication.Event) {
 		w.say("%s ALARM %s", n.id, w.words(e.Detail))
 	case replication.EventTip:
 		w.say("%s may build on %s", n.id, w.name(e.Ref.Hash))
+	case replication.EventPruned:
+		w.say("%s lacks blocks that %s has no more: its chain begins at %d", n.id, e.Peer, e.Ref.Height)
 	case replication.EventTakeover:
 		w.say("%s has taken term %d over at %s", n.id, e.CTerm, w.name(e.Ref.Hash))
-	case replication.EventAppended, replication.EventCut, replication.EventSynced, replication.EventNacked: // the write says it
+	case replication.EventAppended, replication.EventCut, replication.EventSynced, replication.EventNacked, replication.EventJumped: // the write says it
 	}
 }
 
@@ -301,6 +305,9 @@ func (w *world) describe(r *replication.Write) string {
 	if r.Cut != nil {
 		s = append(s, fmt.Sprintf("cut above %d", *r.Cut))
 	}
+	if r.Jump != nil {
+		s = append(s, "jump to "+w.name(r.Jump.Hash()))
+	}
 	if len(r.Append) > 0 {
 		s = append(s, "append "+w.names(r.Append))
 	}
@@ -333,6 +340,10 @@ func (n *tnode) apply(r record) {
 			n.w.t.Errorf("node %s: %s is written on %s", n.id, n.w.name(b.Hash()), n.w.name(n.tip().Hash))
 		}
 		n.chain = append(n.chain, stored{blk: b})
+	}
+	if b := r.w.Jump; b != nil {
+		n.chain = append(n.chain[:1:1], make([]stored, b.Header.Height)...)
+		n.chain[b.Header.Height].blk = b
 	}
 	if r.w.Synced != nil {
 		n.synced = *r.w.Synced
@@ -407,6 +418,9 @@ func (n *tnode) answer(fail bool) {
 	if fail || peer.el == nil || w.cuts[there] || w.cuts[back] {
 		err = errUnreachable
 		w.say("%s gets no answer from %s", n.id, f.Peer)
+	} else if base := peer.base(); f.From < base {
+		err = &replication.PrunedError{Base: base}
+		w.say("%s hears that %s has no blocks below %d", n.id, f.Peer, base)
 	} else {
 		var text []string
 		for h := max(f.From, 1); int(h) < len(peer.chain); h++ {
@@ -423,6 +437,16 @@ func (n *tnode) answer(fail bool) {
 	n.ch.Fetched(now, f.ID, out, err)
 	n.el.Poke(now)
 	n.drain()
+}
+
+// base is the lowest height from which on the node has all blocks, as a store counts it.
+func (n *tnode) base() block.Height {
+	for h := len(n.chain) - 1; h > 0; h-- {
+		if n.chain[h].blk == nil {
+			return block.Height(h + 1)
+		}
+	}
+	return 0
 }
 
 func (w *world) node(id string) *tnode {

@@ -28,5 +28,8 @@
 // `bench handover` has the leader of a cluster under load hand over, by `leader transfer` and by SIGTERM, and reports the
 // longest pause between two acknowledgements of any client of the other nodes.
 //
+// `bench sync` moves the state of a store of many accounts to another process, over a link of a given speed, whole and
+// where one account in a hundred has changed, and compares that with copying as many bytes over the same link.
+//
 // With --before another baton binary is measured in the same rounds, which is how an improvement is judged.
 package main

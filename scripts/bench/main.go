@@ -39,6 +39,12 @@ func run(ctx context.Context, args []string) error {
 			return nil
 		case "handover":
 			return runHandover(ctx, args[1:])
+		case "sync":
+			return runSync(ctx, args[1:])
+		case "sync-serve":
+			return serveSync(ctx, args[1:])
+		case "sync-fetch":
+			return fetchSync(ctx, args[1:])
 		case "rival":
 			return runRival(ctx, args[1:])
 		}
