@@ -37,7 +37,14 @@ func (r *rig) jumps(n *node) int {
 // grow waits until the chain is so high that a newcomer takes a state over.
 func (r *rig) grow(height client.Height) {
 	r.Helper()
-	r.ok(r.w.wait(r.ctx, "enough blocks", func(map[string]view) bool { return r.w.height() >= height }))
+	r.ok(r.w.wait(r.ctx, "enough blocks", func(views map[string]view) bool {
+		for _, v := range views {
+			if v.err == nil && v.status.Height >= height {
+				return true
+			}
+		}
+		return false
+	}))
 }
 
 // A node whose folder is emptied under load comes back by a state. Later it has the whole chain, as the others.
