@@ -157,8 +157,14 @@ func (n *Node) Status() api.Status {
 		out.State = wire.StateCandidate // it does not lead before its takeover is done
 	}
 	v := n.view.Load()
-	_, jumping, _ := n.syncer.progress()
-	out.Syncing = jumping || v.leaderHeight > st.Height()+readyLag
+	if p, busy, _ := n.syncer.progress(); busy {
+		out.Syncing = true
+		out.Sync = &wire.SyncStatus{
+			Height: p.Height, Done: p.Done, Bytes: p.Bytes, Pieces: p.Pieces,
+			BytesPerSecond: int64(p.BytesPerSecond), RemainingMs: p.Remaining.Milliseconds(),
+		}
+	}
+	out.Syncing = out.Syncing || v.leaderHeight > st.Height()+readyLag
 	for _, m := range n.raft.Members() {
 		h := n.outlook.height(string(m.ID))
 		if string(m.ID) == n.cfg.ID {

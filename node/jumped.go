@@ -105,6 +105,7 @@ func (f *finalizer) landed(ctx context.Context, l *leap) {
 	}
 	n, final := f.n, l.jump.Final
 	f.record = l.ref()
+	n.syncer.landed()
 	n.finals.jump(final, l.state)
 	n.router.finalized(final.Block)
 	n.router.jumped(l.state)

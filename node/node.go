@@ -89,6 +89,12 @@ func New(cfg Config) (_ *Node, err error) {
 	if err := errors.Join(cfg.Limits.Validate(), cfg.Retention.Validate(), cfg.Scrub.Validate(), cfg.Sync.Validate()); err != nil {
 		return nil, err
 	}
+	if cfg.Sync.Mode == SyncArchive {
+		if cfg.Retention.Blocks > 0 {
+			return nil, errors.New("sync mode archive keeps all blocks: retention.blocks and retention.receipts must be 0")
+		}
+		cfg.Retention.Checkpoints = 0
+	}
 	if cfg.Genesis == nil || cfg.ProcessorKey == nil {
 		return nil, errors.New("a node needs a genesis and the processor key")
 	}

@@ -37,6 +37,7 @@ type syncer struct {
 
 const (
 	syncLook     = 500 * time.Millisecond // how often a node looks whether it is far behind
+	syncHold     = 2                      // for how many looks at a leader that is not far ahead blocks are not fetched at first
 	syncRetryMin = time.Second
 	syncRetryMax = 30 * time.Second
 	syncSay      = 2 * time.Second // a line of progress
@@ -128,6 +129,11 @@ func (s *syncer) run(ctx context.Context) {
 	retry := syncRetryMin
 	timer := time.NewTimer(syncLook)
 	defer timer.Stop()
+	// Who has nothing waits with fetching blocks until it is known whether a state is the better way.
+	holding, led := s.n.finals.height() == 0 && s.mayJump(), 0
+	if holding {
+		s.hold(true)
+	}
 	for {
 		select {
 		case <-timer.C:
@@ -135,8 +141,17 @@ func (s *syncer) run(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		}
-		wait := syncLook
-		if s.wanted() {
+		wait, wanted := syncLook, s.wanted()
+		if s.n.view.Load().leader != "" {
+			led++
+		}
+		if wanted || led > syncHold {
+			if holding && !wanted {
+				s.hold(false)
+			}
+			holding = false
+		}
+		if wanted {
 			switch err := s.catchUp(ctx); {
 			case err == nil:
 				retry = syncRetryMin
@@ -168,6 +183,9 @@ func (s *syncer) wanted() bool {
 		return false
 	}
 	own := n.finals.height()
+	if n.cfg.Sync.Mode == SyncFrom {
+		return s.highest() >= n.cfg.Sync.From
+	}
 	s.mu.Lock()
 	needs := s.need > own+1
 	s.mu.Unlock()
@@ -189,15 +207,15 @@ var errNotWorth = errors.New("blocks are the better way")
 // catchUp takes one state over.
 func (s *syncer) catchUp(ctx context.Context) (err error) {
 	n := s.n
+	defer s.await(false) // also what was waited with at first
 	offer, err := s.offer(ctx)
 	if err != nil {
 		return fmt.Errorf("look for a state: %w", err)
 	}
-	if err := s.weigh(ctx, offer); err != nil {
+	if err := s.weigh(offer); err != nil {
 		return err
 	}
 	s.await(true)
-	defer s.await(false)
 	h := uint64(offer.Final.Block.Header.Height)
 	n.log.Info().Uint64("height", h).Uint64("own_height", uint64(n.finals.height())).Strs("from", offer.Peers).
 		Msg("sync: taking a state over")
@@ -213,9 +231,6 @@ func (s *syncer) catchUp(ctx context.Context) (err error) {
 	if err := s.land(ctx, j); err != nil {
 		return err
 	}
-	s.mu.Lock()
-	s.jumps++
-	s.mu.Unlock()
 	p := s.client.Progress()
 	n.log.Info().Uint64("height", uint64(j.Final.Block.Header.Height)).Uint64("bytes", p.Bytes).Uint64("nodes", p.Nodes).
 		Dur("took", time.Since(began)).Msg("sync: state taken over, following by blocks from here")
@@ -229,15 +244,27 @@ func (s *syncer) offer(ctx context.Context) (nodesync.Offer, error) {
 	return s.client.Newest(ctx)
 }
 
-// await tells the chain not to fetch blocks meanwhile, and the status that this node is at it.
+// await has no blocks fetched meanwhile, and the status say that this node is at it.
 func (s *syncer) await(on bool) {
 	s.mu.Lock()
 	s.busy = on
 	s.mu.Unlock()
+	s.hold(on)
+}
+
+// hold tells the chain not to fetch blocks.
+func (s *syncer) hold(on bool) {
 	s.n.raft.Post(func(now core.Instant, c *core.Core) {
 		s.n.ch.AwaitState(now, on)
 		c.Poke(now)
 	})
+}
+
+// landed counts a state that this node goes on from.
+func (s *syncer) landed() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.jumps++
 }
 
 // say logs how far it is.

@@ -205,6 +205,9 @@ func (r *replay) write(n *replayed, e *trace.Event) {
 			n.queued.Tip = at
 		}
 	}
+	if e.Jump != nil {
+		n.queued.Tip = e.Jump.Ref()
+	}
 	if k := len(e.Append); k > 0 {
 		n.queued.Tip = e.Append[k-1].Ref()
 	}

@@ -19,7 +19,8 @@
 //	send      an election message leaves: type (Vote, VoteResp ...), term, to, ok, report
 //	elected   a majority of votes was counted: term, reports
 //	block     a block was built here: body (base64 of its encoding), ref
-//	write     a change of the chain was handed to the disk: seq, lead, cut, append (refs), synced, commit, cterm, from
+//	write     a change of the chain was handed to the disk: seq, lead, cut, jump, append (refs), synced, commit, cterm,
+//	          from
 //	durable   all writes up to seq survived an fsync
 //	prop      a proposal leaves: term, ref          ack   an acknowledgement leaves: term, ref
 //	takeover  this node's takeover of term is done at ref

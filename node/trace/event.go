@@ -55,6 +55,7 @@ type Event struct {
 	Seq     uint64        `json:"seq,omitempty"`
 	Lead    bool          `json:"lead,omitempty"`
 	Cut     *block.Height `json:"cut,omitempty"`
+	Jump    *Ref          `json:"jump,omitempty"`
 	Append  []Ref         `json:"append,omitempty"`
 	Synced  *core.Term    `json:"synced,omitempty"`
 	Commit  *Ref          `json:"commit,omitempty"`

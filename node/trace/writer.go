@@ -153,7 +153,7 @@ func (t *Writer) Chain(id core.NodeID, lead bool, r *replication.Ready) {
 		switch e.Kind {
 		case replication.EventTakeover:
 			t.add(Event{Kind: KindTakeover, Term: e.CTerm, Ref: NewRef(e.Ref)})
-		case replication.EventCommitted:
+		case replication.EventCommitted, replication.EventJumped:
 			t.add(Event{Kind: KindCommitted, Term: e.CTerm, Ref: NewRef(e.Ref)})
 		case replication.EventAlarm:
 			t.add(Event{Kind: KindAlarm, Text: e.Detail})
@@ -164,6 +164,9 @@ func (t *Writer) Chain(id core.NodeID, lead bool, r *replication.Ready) {
 
 func (t *Writer) write(id core.NodeID, lead bool, w *replication.Write) {
 	e := Event{Kind: KindWrite, Seq: w.Seq, Lead: lead, Cut: w.Cut, Synced: w.Synced}
+	if w.Jump != nil {
+		e.Jump = &Ref{w.Jump.Header.Height, w.Jump.Hash()}
+	}
 	for _, b := range w.Append {
 		ref := Ref{b.Header.Height, b.Hash()}
 		if b.Header.Proposer == string(id) {

@@ -35,8 +35,10 @@ type Status struct {
 	// LeaseMs is what is left of this node's own lease in milliseconds, rounded down at the moment of answering; 0 unless
 	// it leads.
 	LeaseMs int64 `json:"lease_ms"`
-	// Syncing is set while the node fetches blocks that it lacks.
-	Syncing bool `json:"syncing"`
+	// Syncing is set while the node fetches blocks that it lacks, or takes the state of other nodes over; then Sync says how
+	// far that is.
+	Syncing bool        `json:"syncing"`
+	Sync    *SyncStatus `json:"sync,omitempty"`
 	// PID is the worker's process id, SupervisorPID its supervisor's, 0 without one.
 	PID           int `json:"pid"`
 	SupervisorPID int `json:"supervisor_pid"`
@@ -45,6 +47,16 @@ type Status struct {
 	// Invited are ids that may join and have not yet, Removed those that may not join until they are added again.
 	Invited []string `json:"invited,omitempty"`
 	Removed []string `json:"removed,omitempty"`
+}
+
+// SyncStatus is how far a node is with taking over the state of a block.
+type SyncStatus struct {
+	Height         block.Height `json:"height"`
+	Done           float64      `json:"done"` // 0 to 1
+	Bytes          uint64       `json:"bytes"`
+	Pieces         uint64       `json:"pieces"`
+	BytesPerSecond int64        `json:"bytes_per_second"`
+	RemainingMs    int64        `json:"remaining_ms"` // 0 while that cannot be told
 }
 
 // Member is one node of the cluster as another one sees it.

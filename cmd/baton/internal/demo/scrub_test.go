@@ -14,19 +14,19 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 )
 
-// repaired is what a node says that it has repaired since its start.
-func (r *rig) repaired(n *node) int {
+// metric is a whole number that a node tells of itself, 0 while it does not listen.
+func (r *rig) metric(n *node, name string) int {
 	r.Helper()
 	req, err := http.NewRequestWithContext(r.ctx, http.MethodGet, r.c.urls(slices.Index(r.c.nodes, n))[0]+"/metrics", http.NoBody)
 	r.ok(err)
 	resp, err := http.DefaultClient.Do(req)
 	if err != nil {
-		return 0 // it does not listen yet
+		return 0
 	}
 	defer resp.Body.Close() //nolint:errcheck // only read from
 	text, err := io.ReadAll(resp.Body)
 	r.ok(err)
-	found := regexp.MustCompile(`(?m)^baton_repaired_total (\d+)$`).FindSubmatch(text)
+	found := regexp.MustCompile(`(?m)^` + name + ` (\d+)$`).FindSubmatch(text)
 	if found == nil {
 		return 0
 	}
@@ -34,6 +34,9 @@ func (r *rig) repaired(n *node) int {
 	r.ok(err)
 	return count
 }
+
+// repaired is what a node says that it has repaired since its start.
+func (r *rig) repaired(n *node) int { return r.metric(n, "baton_repaired_total") }
 
 // pause lets a moment pass before a condition is looked at again.
 func (r *rig) pause() {

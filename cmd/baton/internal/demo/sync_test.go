@@ -1,0 +1,115 @@
+package demo
+
+import (
+	"math/rand/v2"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/baton-ha/baton/node/client"
+)
+
+// emptied kills a follower and takes its data folder away.
+func (r *rig) emptied() *node {
+	r.Helper()
+	n := r.killed(1, false)[0]
+	for begun := time.Now(); ; r.pause() { // the worker outlives its supervisor by a moment, and writes
+		err := os.RemoveAll(n.data)
+		if err == nil {
+			break
+		}
+		if time.Since(begun) > patience {
+			r.Fatal(err)
+		}
+	}
+	return n
+}
+
+// jumps counts the states that a node has gone on from, over all its starts, by its log.
+func (r *rig) jumps(n *node) int {
+	r.Helper()
+	log, err := os.ReadFile(n.log)
+	r.ok(err)
+	return strings.Count(string(log), "this node goes on from the state of this block")
+}
+
+// grow waits until the chain is so high that a newcomer takes a state over.
+func (r *rig) grow(height client.Height) {
+	r.Helper()
+	r.ok(r.w.wait(r.ctx, "enough blocks", func(views map[string]view) bool {
+		for _, v := range views {
+			if v.err == nil && v.status.Height >= height {
+				return true
+			}
+		}
+		return false
+	}))
+}
+
+// A node whose folder is emptied under load comes back by a state. Later it has the whole chain, as the others.
+func TestEmptiedNodeComesBackByState(t *testing.T) {
+	t.Setenv("BATON_STATE_CHECKPOINT_BLOCKS", "20")
+	r := newRig(t, 6)
+	r.t.start(r.ctx)
+	r.grow(150)
+	n := r.emptied()
+	r.awaitAcks(30)
+	began := time.Now()
+	r.restart(n)
+	r.awaitVoters(3)
+	t.Logf("voted again after %v at height %d", time.Since(began), r.w.height())
+	if r.jumps(n) == 0 {
+		t.Errorf("%s executed all blocks", n.id)
+	}
+	r.awaitAcks(30)
+	r.settle()
+	r.filledIn(n)
+	r.ok(r.c.stopAll(r.ctx, r.w.leaderNow))
+	r.ok(r.c.verifyFolders())
+}
+
+// filledIn waits until a node has all blocks.
+func (r *rig) filledIn(n *node) {
+	r.Helper()
+	for begun := time.Now(); r.metric(n, "baton_base_height") > 1; r.pause() {
+		if time.Since(begun) > patience {
+			r.Fatalf("the chain of %s begins at %d", n.id, r.metric(n, "baton_base_height"))
+		}
+	}
+}
+
+// A node that is killed again and again while it takes a state over, and afterwards, ends with the same chain.
+func TestKilledWhileItSyncs(t *testing.T) {
+	t.Setenv("BATON_STATE_CHECKPOINT_BLOCKS", "20")
+	r := newRig(t, 6)
+	r.t.start(r.ctx)
+	r.grow(150)
+	n := r.emptied()
+	seed := rand.Uint64()
+	rng := rand.New(rand.NewPCG(seed, 1))
+	t.Logf("seed %d", seed)
+	for range 6 {
+		r.restart(n)
+		alive := time.Duration(rng.IntN(1500)) * time.Millisecond
+		select {
+		case <-time.After(alive): // where it is then is what the test is about
+		case <-r.ctx.Done():
+			r.ok(r.ctx.Err())
+		}
+		n.process().kill()
+		if rng.IntN(3) == 0 {
+			r.awaitAcks(30)
+		}
+	}
+	r.restart(n)
+	r.awaitVoters(3)
+	r.awaitAcks(30)
+	r.settle()
+	if r.jumps(n) == 0 {
+		t.Errorf("%s executed all blocks", n.id)
+	}
+	r.filledIn(n)
+	r.ok(r.c.stopAll(r.ctx, r.w.leaderNow))
+	r.ok(r.c.verifyFolders())
+}
