@@ -43,6 +43,8 @@ type Config struct {
 	Scrub Scrub `json:"scrub"`
 	// Sync says how the node catches up with others, and serves those that do.
 	Sync Sync `json:"sync"`
+	// ObjectStore is where `baton block export` and `import` find s3:// URLs; the node itself does not use it.
+	ObjectStore ObjectStore `json:"object_store"`
 	// Timing overrides the durations that follow from Raftify.Performance.
 	Timing Timing `json:"timing"`
 
@@ -192,6 +194,20 @@ type Scrub struct {
 	Interval Duration `json:"interval"`
 	// BytesPerSecond bounds how much a pass reads.
 	BytesPerSecond int `json:"bytes_per_second"`
+}
+
+// ObjectStore is the object_store section: a store with the S3 API. What is empty comes from the standard AWS environment.
+type ObjectStore struct {
+	// Endpoint is the store's URL; without a scheme it is https. Empty: Amazon's.
+	Endpoint string `json:"endpoint"`
+	// Region is the bucket's.
+	Region string `json:"region"`
+	// AccessKey says who asks.
+	AccessKey string `json:"access_key"`
+	// SecretKey is file:PATH of a file whose first line is the secret of AccessKey and that only its owner may read.
+	SecretKey string `json:"secret_key"`
+	// CAFile is the path of the certificates that may vouch for the store, PEM; empty: the system's.
+	CAFile string `json:"ca_file"`
 }
 
 // Timing is the timing section; it must be the same on all nodes. Zero means: as it follows from raftify.performance.

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/baton-ha/baton/blockstore/block"
+	"github.com/baton-ha/baton/node/archive/objectstore"
 	"github.com/baton-ha/baton/node/chain"
 )
 
@@ -99,6 +100,7 @@ func (c *Config) Validate() error {
 	c.Scrub.validate(&p)
 	c.Sync.validate(&p)
 	c.Sync.listeners(&p, c)
+	c.ObjectStore.validate(&p)
 	c.validateTiming(&p)
 	return errors.Join(p.errs...)
 }
@@ -296,6 +298,23 @@ func (s *Scrub) validate(p *problems) {
 		p.add("scrub.interval", s.Interval.Std(), "at least 1s, or off")
 	}
 	p.inRange("scrub.bytes_per_second", s.BytesPerSecond, 1024, math.MaxInt32)
+}
+
+func (o *ObjectStore) validate(p *problems) {
+	if o.Endpoint != "" {
+		if _, err := objectstore.ParseEndpoint(o.Endpoint); err != nil {
+			p.add("object_store.endpoint", "(hidden)", "%s", strings.TrimPrefix(err.Error(), "want "))
+		}
+	}
+	if err := objectstore.CheckRegion(o.Region); err != nil {
+		p.add("object_store.region", o.Region, "letters, digits and dashes")
+	}
+	switch path, isFile := strings.CutPrefix(o.SecretKey, filePrefix); {
+	case o.SecretKey != "" && (!isFile || path == ""):
+		p.add("object_store.secret_key", "(hidden)", "file:PATH: the secret itself does not stand in a config")
+	case (o.SecretKey == "") != (o.AccessKey == ""):
+		p.add("object_store.access_key", o.AccessKey, "both object_store.access_key and object_store.secret_key, or neither")
+	}
 }
 
 func (l *Limits) validate(p *problems) {

@@ -22,7 +22,11 @@ func (n *Node) Export(ctx context.Context, w io.Writer, from, to block.Height, s
 	_, err := archive.Export(ctx, started, n.store, n.signer[:], archive.Range{From: from, To: to, State: state})
 	switch {
 	case err == nil || started.begun:
-	case errors.Is(err, archive.ErrNothing), errors.Is(err, archive.ErrNoState), errors.Is(err, blockstore.ErrPruned):
+	case errors.Is(err, archive.ErrNothing):
+		return &api.Error{Status: 404, Code: wire.CodeNotFound, Message: err.Error()}
+	case errors.Is(err, blockstore.ErrPruned):
+		return &api.Error{Status: 410, Code: wire.CodeGone, Message: err.Error()}
+	case errors.Is(err, archive.ErrNoState):
 		return &api.Error{Status: 422, Code: wire.CodeRejected, Message: err.Error()}
 	}
 	return err

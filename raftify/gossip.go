@@ -37,6 +37,7 @@ type gossip struct {
 	log     zerolog.Logger
 	list    *memberlist.Memberlist
 	ring    *memberlist.Keyring
+	ringMu  sync.Mutex // of those who change the ring
 	seal    *sealer
 	sockets *sockets
 	names   *resolver

@@ -33,7 +33,13 @@ func (n *Node) UseKey(key []byte) error {
 
 // RemoveKey refuses from now on what is encrypted with a key. The one in use cannot be removed. See InstallKey.
 func (n *Node) RemoveKey(key []byte) error {
-	return n.withKeyring("remove key", func(r *memberlist.Keyring) error { return r.RemoveKey(key) })
+	return n.withKeyring("remove key", func(r *memberlist.Keyring) error {
+		all := r.GetKeys()
+		if i := slices.IndexFunc(all, func(k []byte) bool { return bytes.Equal(k, key) }); i > 0 {
+			return keepKeys(r, slices.Delete(slices.Clone(all), i, i+1))
+		}
+		return r.RemoveKey(key)
+	})
 }
 
 // SetKeys makes these the node's gossip keys, in one go: the first encrypts, the others are accepted too, all others are
@@ -57,32 +63,42 @@ func (n *Node) SetKeys(keys [][]byte) error {
 				return err
 			}
 		}
-		old := len(r.GetKeys()) - len(keys)
-		if old == 0 {
-			return r.UseKey(keys[0])
+		return keepKeys(r, keys)
+	})
+}
+
+// keepKeys removes all keys of a ring but these, which it has, and encrypts with the first. The ring takes a key out of the
+// middle by moving those behind it, under the eyes of those who read packets. So the keys that stay come first, each that is
+// used moves to the front, and those that go go from the end.
+func keepKeys(r *memberlist.Keyring, keys [][]byte) error {
+	all := r.GetKeys()
+	if same := slices.EqualFunc(all[:min(len(keys), len(all))], keys, bytes.Equal); !same {
+		order := slices.Backward(keys)
+		if len(all) == len(keys) {
+			order = slices.Backward(keys[:1]) // none goes, so their order says nothing
 		}
-		// The ring takes a key out of the middle by moving those behind it, under the eyes of those who read. So the keys
-		// that stay come first: each that is used moves to the front.
-		for _, k := range slices.Backward(keys) {
+		for _, k := range order {
 			if err := r.UseKey(k); err != nil {
 				return err
 			}
 		}
-		for range old {
-			all := r.GetKeys()
-			if err := r.RemoveKey(all[len(all)-1]); err != nil {
-				return err
-			}
+	}
+	for range len(all) - len(keys) {
+		all := r.GetKeys()
+		if err := r.RemoveKey(all[len(all)-1]); err != nil {
+			return err
 		}
-		return nil
-	})
+	}
+	return nil
 }
 
 func (n *Node) withKeyring(what string, do func(*memberlist.Keyring) error) error {
 	err := ErrNoKeyring
 	live, _ := n.liveness()
 	if g, ok := live.(*gossip); ok && g.ring != nil {
+		g.ringMu.Lock()
 		err = do(g.ring)
+		g.ringMu.Unlock()
 	}
 	if err != nil {
 		return fmt.Errorf("%s: %w", what, err)

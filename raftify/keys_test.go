@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"slices"
+	"sync"
 	"testing"
 
 	"github.com/baton-ha/baton/raftify/core"
@@ -85,6 +86,57 @@ func TestKeysAreSet(t *testing.T) {
 		if keys := ring.GetKeys(); len(keys) != 1 || !bytes.Equal(keys[0], next) {
 			t.Errorf("%s: the ring is %x now", name, keys)
 		}
+	}
+}
+
+// A packet that is being read is tried with the keys that there were, whichever is removed meanwhile: what a reader of the ring
+// holds never changes. The detector sees the ring's own way of removing one, and so does the comparison.
+func TestKeyIsRemovedUnderReaders(t *testing.T) {
+	g := newGossipCluster(t)
+	cfg := g.config("a")
+	for i := range byte(4) {
+		cfg.EncryptAlso = append(cfg.EncryptAlso, bytes.Repeat([]byte{20 + i}, 32))
+	}
+	n := g.start("a", cfg)
+	ring := n.transport.(*gossip).ring
+	done := make(chan struct{})
+	var readers sync.WaitGroup
+	for range 2 {
+		readers.Go(func() {
+			for sum := 0; ; {
+				select {
+				case <-done:
+					return
+				default:
+				}
+				for _, k := range ring.GetKeys() {
+					sum += int(k[0])
+				}
+			}
+		})
+	}
+	want := slices.Clone(ring.GetKeys())
+	for len(want) > 1 {
+		held, was := ring.GetKeys(), slices.Clone(want)
+		gone := want[1]
+		if err := n.RemoveKey(gone); err != nil {
+			t.Fatal(err)
+		}
+		if !slices.EqualFunc(held, was, bytes.Equal) {
+			t.Fatalf("what a reader holds is %x now, was %x", held, was)
+		}
+		want = slices.Delete(want, 1, 2)
+		if now := ring.GetKeys(); !slices.EqualFunc(now, want, bytes.Equal) {
+			t.Fatalf("the ring is %x, want %x", now, want)
+		}
+	}
+	close(done)
+	readers.Wait()
+	if err := n.RemoveKey(want[0]); err == nil {
+		t.Error("the key in use was removed")
+	}
+	if err := n.RemoveKey([]byte("never there")); err != nil {
+		t.Errorf("one that is not there: %v", err)
 	}
 }
 

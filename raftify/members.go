@@ -55,7 +55,7 @@ func (n *Node) reconfigure(ctx context.Context, ch core.Change) error {
 		called := n.call(ctx, func(now core.Instant, c *core.Core) {
 			if done {
 				err = c.Settled()
-			} else if err = c.Reconfigure(now, ch); err == nil {
+			} else if err = c.ReconfigureAnswered(now, ch); err == nil {
 				done, err = true, core.ErrReconfiguring
 			}
 		})

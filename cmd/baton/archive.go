@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/rs/zerolog"
 	"github.com/spf13/cobra"
@@ -17,6 +18,7 @@ import (
 	"github.com/baton-ha/baton/config"
 	"github.com/baton-ha/baton/node/api"
 	"github.com/baton-ha/baton/node/archive"
+	"github.com/baton-ha/baton/node/archive/objectstore"
 	"github.com/baton-ha/baton/node/chain"
 )
 
@@ -30,6 +32,7 @@ type moved struct {
 	Transactions uint64       `json:"transactions"`
 	StateNodes   uint64       `json:"state_nodes"`
 	Bytes        int64        `json:"bytes,omitempty"`
+	Damaged      []string     `json:"damaged,omitempty"`
 }
 
 func newMoved(file string, s *archive.Summary) moved {
@@ -72,6 +75,7 @@ func (f *folderFlags) open() (dir string, g *chain.Genesis, err error) {
 func newBlockExportCmd() *cobra.Command {
 	var (
 		folder folderFlags
+		bucket bucketFlags
 		out    string
 		from   uint64
 		to     uint64
@@ -79,16 +83,29 @@ func newBlockExportCmd() *cobra.Command {
 		asJSON bool
 	)
 	cmd := &cobra.Command{
-		Use: "export --out FILE --config FILE | --data-dir DIR --genesis FILE", Args: cobra.NoArgs,
-		Short: "Write the chain, or its end with the state, to one file",
+		Use: "export --out FILE|s3://BUCKET/PREFIX --config FILE | --data-dir DIR --genesis FILE", Args: cobra.NoArgs,
+		Short: "Write the chain, or its end with the state, to one file or to an object store",
 		Long: "export writes final blocks with their signatures to a file that `baton block import` makes a data folder of. The node\n" +
 			"may run: it is then asked through its admin socket. With --state the file begins at a stored state, the newest one\n" +
-			"unless --from says otherwise, and needs nothing that is below. Everything is checked on the way.",
+			"unless --from says otherwise, and needs nothing that is below. Everything is checked on the way.\n\n" +
+			"With s3:// it adds to a bucket what is not there yet, as objects that each are such a file; several nodes may do it.\n" +
+			"Give --from to store blocks anew. " + bucketHelp,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			r.From, r.To = block.Height(from), block.Height(to)
 			dir, g, err := folder.open()
 			if err != nil {
 				return err
+			}
+			if objectstore.IsURL(out) {
+				objects, err := bucket.open(cmd, out, folder.config)
+				if err != nil {
+					return err
+				}
+				s, err := exportSet(cmd.Context(), objects, bucket.log(cmd), dir, g, r)
+				if err != nil {
+					return fmt.Errorf("%s: %w", out, err)
+				}
+				return printMoved(cmd, "exported", newMoved(out, &s), asJSON)
 			}
 			s, err := exportTo(cmd.Context(), out, dir, g, r)
 			if err != nil {
@@ -98,7 +115,8 @@ func newBlockExportCmd() *cobra.Command {
 		},
 	}
 	folder.add(cmd)
-	cmd.Flags().StringVar(&out, "out", "", "file to write")
+	bucket.add(cmd)
+	cmd.Flags().StringVar(&out, "out", "", "file to write, or s3://BUCKET/PREFIX to add to")
 	cobra.CheckErr(cmd.MarkFlagRequired("out"))
 	cmd.Flags().Uint64Var(&from, "from", 0, "first height (default: the first one there is; with --state the newest stored state)")
 	cmd.Flags().Uint64Var(&to, "to", 0, "last height (default: the newest final one)")
@@ -111,9 +129,15 @@ func printMoved(cmd *cobra.Command, what string, m moved, asJSON bool) error {
 	if asJSON {
 		return printJSON(cmd, m)
 	}
+	if m.Blocks == 0 && objectstore.IsURL(m.File) {
+		return printf(cmd, "%s: nothing new\n", m.File)
+	}
 	state := ""
 	if m.StateNodes > 0 {
 		state = fmt.Sprintf(", the state of block %d", m.From)
+	}
+	if len(m.Damaged) > 0 {
+		state += ", without damaged objects: " + strings.Join(m.Damaged, ", ")
 	}
 	return printf(cmd, "%s: %s blocks %d to %d of %s, %d transactions%s\n", m.File, what, m.From, m.To, m.ChainID, m.Transactions, state)
 }
@@ -214,21 +238,48 @@ func (c *byteCount) Write(b []byte) (int, error) {
 
 func newBlockImportCmd() *cobra.Command {
 	var (
-		folder        folderFlags
-		in            string
-		found, asJSON bool
+		folder               folderFlags
+		bucket               bucketFlags
+		in                   string
+		found, state, asJSON bool
 	)
 	cmd := &cobra.Command{
-		Use: "import --in FILE --config FILE | --data-dir DIR --genesis FILE", Args: cobra.NoArgs,
+		Use: "import --in FILE|s3://BUCKET/PREFIX --config FILE | --data-dir DIR --genesis FILE", Args: cobra.NoArgs,
 		Short: "Make a data folder of what block export wrote",
 		Long: "import verifies everything (chain, signatures, links, state roots) and fills an empty data folder. The node then\n" +
 			"starts as a newcomer that has the chain already; it joins its cluster and votes when it has caught up. Interrupted,\n" +
 			"it goes on when it is run again. With --found the node may found a new cluster with that chain: import the same file\n" +
-			"on all nodes first, since a majority without it would begin another chain.",
+			"on all nodes first, since a majority without it would begin another chain.\n\n" +
+			"With s3:// it takes what the bucket has of this chain: from block 1 on, or from the newest stored state on if that\n" +
+			"leads further or --state is given. A damaged object is left out where another one has the same blocks. " + bucketHelp,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			dir, g, err := folder.open()
 			if err != nil {
 				return err
+			}
+			if objectstore.IsURL(in) {
+				objects, err := bucket.open(cmd, in, folder.config)
+				if err != nil {
+					return err
+				}
+				hash, err := genesisHash(g)
+				if err != nil {
+					return err
+				}
+				var damaged []string
+				s, err := importFrom(cmd.Context(), dir, g, found, func(im *archive.Importer) error {
+					damaged, err = archive.NewSet(objects, hash, bucket.log(cmd)).Import(cmd.Context(), im, state)
+					return err
+				})
+				if err != nil {
+					return fmt.Errorf("%s: %w", in, err)
+				}
+				m := newMoved(in, &s)
+				m.Damaged = damaged
+				return printMoved(cmd, "imported", m, asJSON)
+			}
+			if state {
+				return errors.New("--state is for s3://: a file has a state or not")
 			}
 			f, err := os.Open(in)
 			if err != nil {
@@ -245,7 +296,9 @@ func newBlockImportCmd() *cobra.Command {
 		},
 	}
 	folder.add(cmd)
-	cmd.Flags().StringVar(&in, "in", "", "file to read")
+	bucket.add(cmd)
+	cmd.Flags().BoolVar(&state, "state", false, "begin with the newest stored state of an object store")
+	cmd.Flags().StringVar(&in, "in", "", "file, or s3://BUCKET/PREFIX, to read")
 	cobra.CheckErr(cmd.MarkFlagRequired("in"))
 	cmd.Flags().BoolVar(&found, "found", false, "the node may found a new cluster with this chain")
 	addJSON(cmd, &asJSON)

@@ -15,8 +15,8 @@ import (
 	"github.com/baton-ha/baton/node/api/wire"
 )
 
-// exportWrite is how long a reader of an export may take for a piece of it.
-const exportWrite = 30 * time.Second
+// exportWrite is how long a reader of an export may take for a piece of it: it may be sending the one before to somewhere far.
+const exportWrite = 10 * time.Minute
 
 // getExport answers GET /export?from=H&to=H&state=1 with an archive. An answer that is cut off is not a whole one, which
 // its reader notices.
@@ -93,5 +93,5 @@ func AdminExport(ctx context.Context, dataDir string, from, to uint64, state boo
 	if json.Unmarshal(data, &answer) != nil || answer.Error.Message == "" {
 		return nil, fmt.Errorf("export: the node answers %s", resp.Status)
 	}
-	return nil, fmt.Errorf("export: the node refuses: %s (%s)", answer.Error.Message, answer.Error.Code)
+	return nil, fmt.Errorf("export: the node refuses: %w", &Error{Status: resp.StatusCode, Code: answer.Error.Code, Message: answer.Error.Message})
 }

@@ -32,6 +32,14 @@
 //
 // # Several files
 //
-// An object store holds a chain as several files, each a range of heights, so that a newer export adds to an older one
-// ([Set]). Importing them one after the other is importing one file.
+// An object store ([Objects]) holds a chain as several files, each a range of heights, so that a newer export adds to an older
+// one ([Set]):
+//
+//	GENESIS/blocks-FROM-TO.baton   the blocks of a range, at most about 32 MiB
+//	GENESIS/state-HEIGHT.baton     a block and the state after it
+//
+// GENESIS is the hash of block 0, so that chains do not mix, and heights have twenty digits. Importing them one after the
+// other, in ascending order, is importing one file. An object is stored whole or not at all and says the same as any other of
+// its name, since all of them are of signed blocks; so exporters need no lock. What names say is believed only to choose what
+// to read: an object that turns out to be something else is left out.
 package archive

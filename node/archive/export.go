@@ -169,6 +169,11 @@ func (e *exporter) run(p *plan) error {
 			return err
 		}
 	}
+	return e.end()
+}
+
+// end writes what is left and the end of the archive.
+func (e *exporter) end() error {
 	if err := e.flush(); err != nil {
 		return err
 	}

@@ -162,10 +162,13 @@ func (im *Importer) read(ctx context.Context, a *Reader) error {
 	}
 	e, err := a.Next()
 	if head.State && err == nil {
+		have := im.st.Height() >= head.From
 		if err = im.first(ctx, a, e); err == nil {
 			e, err = a.Next()
-			for err == nil && e.Block == nil { // the rest of a state that is there already
-				e, err = a.Next()
+			for have && err == nil && e.Block == nil { // the state of what is there already
+				if err = ctx.Err(); err == nil {
+					e, err = a.Next()
+				}
 			}
 		}
 	}
@@ -180,7 +183,6 @@ func (im *Importer) read(ctx context.Context, a *Reader) error {
 	if !errors.Is(err, io.EOF) {
 		return errors.Join(err, im.flush(ctx))
 	}
-	im.sum.Header = Header{ChainID: head.ChainID, Genesis: head.Genesis, From: max(im.store.Base(), 1), To: im.st.Height()}
 	return im.flush(ctx)
 }
 
@@ -342,6 +344,9 @@ func (im *Importer) Finish(founds bool) (Summary, error) {
 	}
 	if err := im.store.SetImport(as); err != nil {
 		return im.sum, fmt.Errorf("import: %w", err)
+	}
+	im.sum.Header = Header{
+		ChainID: im.genesis.Header.ChainID, Genesis: im.genesis.Hash(), From: max(im.store.Base(), 1), To: im.st.Height(),
 	}
 	return im.sum, nil
 }

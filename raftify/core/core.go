@@ -272,7 +272,7 @@ func (c *Core) clearRole() {
 	c.taking, c.noLease, c.more, c.counted = false, false, false, 0
 	c.transfer = nil
 	c.transferOf = 0
-	c.mem.joins, c.mem.level = nil, nil
+	c.mem.joins, c.mem.level, c.mem.wishes = nil, nil, nil
 	c.forgetStall()
 }
 

@@ -99,6 +99,11 @@
 // peer, it left and is not promoted by itself, or it was removed and may not come back. So that is as durable as the
 // members are, and holds under every later leader.
 //
+// A vote that somebody wishes to go (Leave, ReconfigureAnswered) goes when a majority of the voters that would be left has
+// answered a heartbeat sent after the wish: what they answered before may be the last word of one that is dead, without
+// which, and without the one that goes, nothing could ever be decided. If they do not answer within MinElection it is refused
+// (ErrUnsafe). This is on top of R14, which Reconfigure demands in any case.
+//
 // A node may be told that it should not lead (SetFitness). It says so in each heartbeat's answer; an unfit leader hands over
 // to a fit voter, ever more rarely if that does not last, and unfit nodes campaign late. Neither unseats anybody.
 //
@@ -109,6 +114,8 @@
 //	Stale        Attachment     to a start that does not count: why
 //	Leave        CfgKey         take my vote (R16): from a member to its leader, repeated until it is answered
 //	LeaveResp    OK, Seq        it is so and settled, or why it cannot be
+//
+// Where each rule comes from, section by section, stands in ../COMPARISON.md.
 //
 // # Durable state, and what a driver must do
 //

@@ -296,6 +296,14 @@ func (f printer) members(c *Core) {
 		f.id(id)
 		f.follower(m.level[id], 2*minET)
 	}
+	f.num(uint64(len(m.wishes)))
+	for _, id := range sortedKeys(m.wishes) {
+		a := m.wishes[id]
+		f.id(id)
+		f.num(uint64(a.kind), a.seq)
+		f.flag(a.own)
+		f.follower(a.at, 2*minET)
+	}
 }
 
 func (f printer) votes(v map[NodeID][]byte) {

@@ -42,6 +42,7 @@ var notFingerprinted = map[string]string{
 	".mem.joins[].since.Real":    "followers do not read the wall clock",
 	".mem.joins[].at.Real":       "followers do not read the wall clock",
 	".mem.level[].Real":          "followers do not read the wall clock",
+	".mem.wishes[].at.Real":      "age is taken without the wall clock",
 	".dead[].at.Real":            "followers do not read the wall clock",
 	".passed.at.Real":            "age is taken without the wall clock",
 	".patience.timer.start.Real": "its age is taken without the wall clock",

@@ -60,7 +60,7 @@ func (c *Core) broadcastHB(now Instant) {
 	c.finishRounds()
 }
 
-func (c *Core) stepHBAck(m Message) {
+func (c *Core) stepHBAck(now Instant, m Message) {
 	if c.role != RoleLeader {
 		return
 	}
@@ -76,6 +76,7 @@ func (c *Core) stepHBAck(m Message) {
 		fit: !m.Unfit,
 	}
 	c.finishRounds()
+	c.finishLeaves(now)
 }
 
 // majoritySent returns the majority-th newest send time of acknowledged heartbeats among the voters, this node itself

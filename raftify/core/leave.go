@@ -44,13 +44,17 @@ func (c *Core) stepLeave(now Instant, m Message) error {
 		return dropped("leave of %s with another configuration", m.From)
 	}
 	why := uint64(0)
-	switch err := c.Reconfigure(now, Change{Kind: ChangeLeave, Member: Member{ID: m.From, Inc: m.Inc}}); {
+	switch err := c.ReconfigureAnswered(now, Change{Kind: ChangeLeave, Member: Member{ID: m.From, Inc: m.Inc}}); {
 	case errors.Is(err, ErrUnsafe):
 		why = leaveUnsafe
 	case errors.Is(err, ErrTooManyPins):
 		why = leaveTooMany
-	default:
-		return nil // begun, or asked again
+	default: // begun, or asked again
+		if w, ok := c.mem.wishes[m.From]; ok {
+			w.own = true
+			c.mem.wishes[m.From] = w
+		}
+		return nil
 	}
 	c.sendDurable(m.From, Message{Type: MsgLeaveResp, Seq: why}, false)
 	return nil

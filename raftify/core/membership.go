@@ -105,8 +105,9 @@ type members struct {
 	guides map[NodeID]string
 	tokens map[NodeID]uint64
 	// Leader only.
-	joins map[NodeID]joining
-	level map[NodeID]Instant // since when a learner has been level
+	joins  map[NodeID]joining
+	level  map[NodeID]Instant // since when a learner has been level
+	wishes map[NodeID]wish    // whose vote is to go when the others have answered
 }
 
 func (m *members) init(c *Core) {
@@ -123,7 +124,7 @@ func (m *members) clone() members {
 	d := *m
 	d.heard, d.allowed = maps.Clone(m.heard), maps.Clone(m.allowed)
 	d.guests, d.guides, d.tokens = maps.Clone(m.guests), maps.Clone(m.guides), maps.Clone(m.tokens)
-	d.joins, d.level = maps.Clone(m.joins), maps.Clone(m.level)
+	d.joins, d.level, d.wishes = maps.Clone(m.joins), maps.Clone(m.level), maps.Clone(m.wishes)
 	return d
 }
 
@@ -341,6 +342,7 @@ func (c *Core) install(now Instant, next Config, ch Change) {
 		delete(c.mem.joins, id)
 	}
 	delete(c.mem.level, id)
+	c.mem.wishes = nil // they were of the configuration before
 	c.noteMembers(now, old)
 	c.event(Event{Kind: EventReconfigured, Peer: id, Cfg: next.Key, Detail: ch.Kind.String()})
 	c.event(Event{Kind: EventConfig, Cfg: next.Key})

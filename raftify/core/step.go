@@ -76,7 +76,7 @@ func (c *Core) step(now Instant, m Message) error {
 	case MsgHB:
 		return c.stepHB(now, m)
 	case MsgHBAck:
-		c.stepHBAck(m)
+		c.stepHBAck(now, m)
 	case MsgTimeoutNow:
 		return c.stepTimeoutNow(now, m)
 	case MsgLeave:

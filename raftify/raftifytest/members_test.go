@@ -23,7 +23,7 @@ func (r *run) change(t *testing.T, kind core.ChangeKind, who core.NodeID) {
 	if !r.RunUntil(10*minET, func() bool {
 		done := false
 		r.Do(r.Holder(), func(k *core.Core, now core.Instant) {
-			last = k.Reconfigure(now, core.Change{Kind: kind, Member: core.Member{ID: who}})
+			last = k.ReconfigureAnswered(now, core.Change{Kind: kind, Member: core.Member{ID: who}})
 			done = last == nil
 		})
 		return done
@@ -527,6 +527,90 @@ func unsafeChange(_ *testing.T, off func(*core.Core)) error {
 }
 
 func TestUnsafeChange(t *testing.T) { pass(t, unsafeChange) }
+
+// leaveBesideDeath: one of three dies, and another one wishes to leave before anybody can know of that death. Whatever the
+// leader has been told until then, two are left, and they go on.
+func leaveBesideDeath(t *testing.T, off func(*core.Core)) error {
+	t.Helper()
+	for after := time.Duration(0); after < minET+beat; after += beat / 4 {
+		r := newRun(off, raftifytest.Config{Seed: 1, Membership: automatic(3)})
+		r.lead(t)
+		r.settled(t)
+		r.arm()
+		r.Crash("2")
+		if err := r.Run(after); err != nil {
+			return err
+		}
+		for range 3 * minET / beat { // asked again until it is answered
+			r.Do("3", func(k *core.Core, now core.Instant) { _ = k.Leave(now) })
+			if err := r.Run(beat); err != nil {
+				return err
+			}
+		}
+		if err := r.Run(3 * minET); err != nil {
+			return err
+		}
+		if err := r.demand(10 * minET); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func TestLeaveBesideDeath(t *testing.T) { pass(t, leaveBesideDeath) }
+
+// With all of them alive whoever wishes to leave is gone within a round, and one that has died is no obstacle to taking its
+// own vote away: those that are left answer.
+func TestLeaveIsQuick(t *testing.T) {
+	r := newRun(nil, raftifytest.Config{Seed: 1, Nodes: 5, Membership: automatic(5)})
+	r.lead(t)
+	r.settled(t)
+	for _, c := range []struct {
+		kind core.ChangeKind
+		who  core.NodeID
+		dead bool
+	}{{core.ChangeLeave, "5", false}, {core.ChangeRemove, "4", true}, {core.ChangeDemote, "3", false}} {
+		if c.dead {
+			r.Crash(c.who)
+		}
+		var err error
+		if !r.RunUntil(2*beat, func() bool {
+			r.Do("1", func(k *core.Core, now core.Instant) {
+				err = k.ReconfigureAnswered(now, core.Change{Kind: c.kind, Member: core.Member{ID: c.who}})
+			})
+			return err == nil
+		}) {
+			t.Fatalf("%v %s: %v, %v", c.kind, c.who, err, r.Err())
+		}
+		r.settled(t)
+	}
+}
+
+// The voters that would be left are asked anew for each wish, and one that does not answer in time ends it.
+func TestLeaveIsRefusedInTime(t *testing.T) {
+	r := newRun(nil, raftifytest.Config{Seed: 1, Membership: automatic(3)})
+	r.lead(t)
+	r.settled(t)
+	r.Crash("2")
+	ask := func() (err error) {
+		r.Do("1", func(k *core.Core, now core.Instant) {
+			err = k.ReconfigureAnswered(now, core.Change{Kind: core.ChangeRemove, Member: core.Member{ID: "3"}})
+		})
+		return err
+	}
+	if err := ask(); !errors.Is(err, core.ErrReconfiguring) {
+		t.Fatalf("at once: %v", err)
+	}
+	var err error
+	if !r.RunUntil(minET+2*beat, func() bool { err = ask(); return !errors.Is(err, core.ErrReconfiguring) }) || !errors.Is(err, core.ErrUnsafe) {
+		t.Fatalf("%v, %v", err, r.Err())
+	}
+	r.Start("2")
+	if !r.RunUntil(10*minET, func() bool { return ask() == nil }) {
+		t.Fatalf("it came back: %v, %v", ask(), r.Err())
+	}
+	r.untilVoters(t, minET, "1", "2")
+}
 
 // A wish to leave that was under way since before the node was promoted again does not take its vote a second time.
 func TestLateLeave(t *testing.T) {

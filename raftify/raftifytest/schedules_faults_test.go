@@ -69,6 +69,7 @@ func TestSchedule35RestoredFolder_Negative(t *testing.T) {
 
 func TestUnsafeChange_Negative(t *testing.T) {
 	mustBreak(t, unsafeChange, []string{"I14"}, core.FaultUnsafeChange)
+	mustBreak(t, leaveBesideDeath, []string{"I14"}, core.FaultUnsafeChange)
 }
 
 func TestMachineStandsStill_Negative(t *testing.T) {

@@ -18,6 +18,8 @@ const (
 	CodeBadSignature Code = "bad_signature"
 	// CodeNotFound (404): there is no such transaction, block or path (yet).
 	CodeNotFound Code = "not_found"
+	// CodeGone (410): the block was there and is kept no longer.
+	CodeGone Code = "gone"
 	// CodeMethodNotAllowed (405): the path exists, the method does not.
 	CodeMethodNotAllowed Code = "method_not_allowed"
 	// CodeSlowRequest (408): the client took too long to send its request.
