@@ -304,19 +304,26 @@ func TestProcessorWithAnotherStateIsOverruled(t *testing.T) {
 	c.settled()
 }
 
+// idle returns the first node, which does not run, and a transaction.
+func (c *cluster) idle() (*Node, *chain.Tx) {
+	c.t.Helper()
+	n, err := New(c.cfgs[0])
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	c.t.Cleanup(func() { _ = n.Close() })
+	tx, err := n.ex.Parse(c.transfer(0, 0, pub(c.users[1]), "5"))
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	return n, tx
+}
+
 // A refusal that was decided before the leader's takeover is acknowledged is not told: an older leader's block may
 // still come behind the state that it was decided on.
 func TestRefusalWaitsForTheTakeover(t *testing.T) {
 	c := newCluster(t, 1, nil)
-	n, err := New(c.cfgs[0])
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = n.Close() }()
-	tx, err := n.ex.Parse(c.transfer(0, 0, pub(c.users[1]), "5"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	n, tx := c.idle()
 	p := &pending{tx: tx, done: make(chan struct{})}
 	n.router.pending[tx.Hash()] = p
 	n.router.origins[tx.Hash()] = []string{c.cfgs[0].ID}

@@ -15,6 +15,21 @@ import (
 	"github.com/baton-ha/baton/raftify/core"
 )
 
+// folder opens the first node's data folder, until the test ends, without a node.
+func (c *cluster) folder() (*blockstore.Store, *chain.Executor) {
+	c.t.Helper()
+	store, err := blockstore.Open(blockstore.Options{Dir: c.cfgs[0].DataDir})
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	c.t.Cleanup(func() { _ = store.Close() })
+	ex, err := chain.New(c.genesis, chain.Ledger{})
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	return store, ex
+}
+
 func child(of *block.Block, root byte) *block.Block {
 	h := of.Header
 	h.Height, h.Parent, h.StateRoot[0], h.Proposer = h.Height+1, of.Hash(), h.StateRoot[0]^root, "test"
@@ -93,15 +108,7 @@ func TestServedCertificateBelongsToItsBlock(t *testing.T) {
 // A block that a damaged executor left above the commit does not keep a node from starting; a committed one does.
 func TestStartOnABlockThatCannotBeReproduced(t *testing.T) {
 	c := newCluster(t, 1, nil)
-	store, err := blockstore.Open(blockstore.Options{Dir: c.cfgs[0].DataDir})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = store.Close() }()
-	ex, err := chain.New(c.genesis, chain.Ledger{})
-	if err != nil {
-		t.Fatal(err)
-	}
+	store, ex := c.folder()
 	if _, _, err := restore(store, ex, DefaultLimits(), zerolog.Nop()); err != nil {
 		t.Fatal(err)
 	}
@@ -153,15 +160,7 @@ func TestFetchOfAnotherClusterIsRefused(t *testing.T) {
 // other, and no reason to stop: the leader hears of it (R13).
 func TestBlockOnOneThatCannotBeReproduced(t *testing.T) {
 	c := newCluster(t, 1, nil)
-	store, err := blockstore.Open(blockstore.Options{Dir: c.cfgs[0].DataDir})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = store.Close() }()
-	ex, err := chain.New(c.genesis, chain.Ledger{})
-	if err != nil {
-		t.Fatal(err)
-	}
+	store, ex := c.folder()
 	all, zero, err := restore(store, ex, DefaultLimits(), zerolog.Nop())
 	if err != nil {
 		t.Fatal(err)
@@ -198,15 +197,7 @@ func (l *leaving) Node(id merkle.NodeID) ([]byte, error) {
 // nodes, it is damaged.
 func TestWorkOnAStateThatWasPruned(t *testing.T) {
 	c := newCluster(t, 1, nil)
-	store, err := blockstore.Open(blockstore.Options{Dir: c.cfgs[0].DataDir})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = store.Close() }()
-	ex, err := chain.New(c.genesis, chain.Ledger{})
-	if err != nil {
-		t.Fatal(err)
-	}
+	store, ex := c.folder()
 	limits := DefaultLimits()
 	limits.CheckpointEvery = 1
 	all, zero, err := restore(store, ex, limits, zerolog.Nop())

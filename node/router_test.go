@@ -40,11 +40,7 @@ func TestLeaderBeginsWithAnEmptyPool(t *testing.T) {
 // there is no leader.
 func TestQueueForALeaderIsBounded(t *testing.T) {
 	c := newCluster(t, 1, nil)
-	n, err := New(c.cfgs[0])
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = n.Close() }()
+	n, _ := c.idle()
 	r := n.router
 	add := func(nonce uint64) *pending {
 		t.Helper()
@@ -94,15 +90,7 @@ func TestQueueForALeaderIsBounded(t *testing.T) {
 // height: the next leader is asked.
 func TestRefusalOnALostBlockIsAskedAgain(t *testing.T) {
 	c := newCluster(t, 1, nil)
-	n, err := New(c.cfgs[0])
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = n.Close() }()
-	tx, err := n.ex.Parse(c.transfer(0, 0, pub(c.users[1]), "5"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	n, tx := c.idle()
 	r := n.router
 	p := &pending{tx: tx, sentTo: "node2", proposed: true, done: make(chan struct{})}
 	r.pending[tx.Hash()] = p

@@ -406,3 +406,23 @@ func TestMembersAreBounded(t *testing.T) {
 	s.durable(s.seq)
 	s.must(s.c.Reconfigure(s.now(), add))
 }
+
+// A member may have asked to join just before it heard of the first configuration. What it said of its address then is in
+// that configuration: it is no news, and does not keep what the operator says from being tried.
+func TestAnnouncedIsWhatTheConfigurationLacks(t *testing.T) {
+	s := &solo{t: t, cfg: core.NewConfig(core.CfgKey{Ver: 1}, []core.Member{
+		{ID: "1", Inc: core.Inc{'1'}, Addr: "one:1", Voter: true}, {ID: "2", Inc: core.Inc{'2'}, Addr: "two:1", Voter: true},
+	})}
+	var err error
+	s.c, err = core.New(core.Options{
+		State:   core.HardState{ID: "1", Inc: core.Inc{'1'}, Boot: 1, Cfg: s.cfg, ClusterID: s.cfg.Hash()},
+		Session: 1, Timing: core.DefaultTiming(1), Rand: func(int64) int64 { return 0 }, Now: s.now(), Membership: &core.Membership{},
+	})
+	s.must(err)
+	for _, said := range []struct{ addr, want string }{{"two:1", ""}, {"moved:1", "moved:1"}, {"two:1", ""}} {
+		s.must(s.step("2", core.Message{Type: core.MsgJoin, Addr: said.addr}))
+		if got := s.c.Announced(core.Message{Type: core.MsgHB, Header: core.Header{To: "2"}}); got != said.want {
+			t.Errorf("it says that it is at %s, and is sought at %q, want %q", said.addr, got, said.want)
+		}
+	}
+}

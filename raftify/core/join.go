@@ -30,6 +30,9 @@ func (c *Core) Announced(m Message) string {
 	if known && mem.Inc != g.inc && m.Type != MsgJoinResp {
 		return ""
 	}
+	if known && mem.Inc == g.inc && mem.Addr == g.addr {
+		return "" // it asked before it heard that it is in
+	}
 	return g.addr
 }
 
