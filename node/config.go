@@ -51,7 +51,7 @@ type Retention struct {
 	// Checkpoints is how many of the newest stored states stay readable; 0 is an archive, which keeps all.
 	Checkpoints int
 	// Blocks is how many of the newest blocks stay with their bodies and signatures; 0 is all. A node that was away for
-	// longer than all others keep cannot catch up from them.
+	// longer than all others keep them comes back by a state, if Sync.Mode lets it.
 	Blocks block.Height
 	// Receipts is of how many of the newest blocks the transactions can still be looked up, at least as many as Blocks; 0
 	// is all. A transaction that is sent again after that is answered bad_nonce.

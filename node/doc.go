@@ -28,6 +28,8 @@
 //	finalizer                signs committed blocks in order, answers who waits
 //	router                   forwards what had to wait, sends again after a change of leader, gives up after PendingFor
 //	checkpoints              writes the state out now and then
+//	syncer                   looks whether this node is far behind, and then brings a state here to jump to
+//	backfill                 brings the blocks below such a state, slowly
 //	warm                     after a start reads the state ahead of its use, and ends
 //
 // On an idle node a change of goroutine costs more than the work: a request's own goroutine hands its transaction to the
@@ -44,6 +46,26 @@
 //
 // By default a read is linearizable (R20): the leader notes its commit, at least its takeover, proves by a heartbeat
 // round that it still leads, and the node that was asked waits until its own final height is there.
+//
+// # Catching up
+//
+// A node that is a little behind fetches blocks and executes them. One that has nothing, or lacks more blocks than a
+// restart would execute, or such as nobody has any more, takes a state over (mode state, the default):
+//
+//	wanted -> offer -> transfer ---------> certify -> state opened -> Chain.Jump -> Batch{Jump} durable -> shown -> filled in
+//	          (package node/sync, beside    (members   (the key is     (owner loop: states, engine,    (finals, clients
+//	          the work; a crash keeps it)   only)       the chain's)    finalizer, queuedFinal)         that wait)
+//
+// What is signed and shown goes over in one order: the finalizer signs nothing below once the jump is queued, and shows
+// the new place when it is durable. A node that leads or stands for election does not jump; it waits a little for the end of
+// that. The certificate, which no signature covers, is a member's word of the same cluster or what this node heard itself.
+// Nobody waits for any of this who founds a cluster: there is nothing to catch up with.
+//
+// The node is then one whose older blocks were pruned. What was answered once it answers the same: receipts and blocks
+// below come from other members, verified or a member's word, and when those that may know do not answer, the outcome of a
+// transaction is unknown, never refused. Meanwhile backfill brings the blocks below, as far down as retention keeps them.
+// Mode block executes everything, archive keeps everything as well, from:HEIGHT begins at a state of that height. Members
+// are served on the peer port, others on Config.Sync.Listen.
 //
 // # A leader that dies
 //

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 
 	"github.com/baton-ha/baton/blockstore"
 	"github.com/baton-ha/baton/blockstore/block"
@@ -18,7 +19,31 @@ import (
 type leap struct {
 	jump    *blockstore.Jump
 	state   *chain.State
-	written chan struct{} // closed when the jump is durable
+	queued  chan struct{} // closed when the jump is in the store's queue
+	written chan struct{} // closed when it is durable
+
+	mu   sync.Mutex
+	step leapStep
+}
+
+// leapStep says who decides about a leap: once the owner loop has begun it, nobody else can take it back.
+type leapStep uint8
+
+const (
+	leapAsked leapStep = iota
+	leapBegun
+	leapTakenBack
+)
+
+// move takes a leap that was asked for to its next step; false when the other side was first.
+func (l *leap) move(to leapStep) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.step != leapAsked {
+		return false
+	}
+	l.step = to
+	return true
 }
 
 func (l *leap) ref() replication.Ref {
@@ -36,13 +61,18 @@ func (n *Node) newLeap(j *blockstore.Jump) (*leap, error) {
 	if err := verifyOwnKey(n.cfg.ProcessorKey, st.ProcessorKey()); err != nil {
 		return nil, err
 	}
-	return &leap{jump: j, state: st, written: make(chan struct{})}, nil
+	return &leap{jump: j, state: st, queued: make(chan struct{}), written: make(chan struct{})}, nil
 }
 
-// jump has the chain jump, if it may at this moment, and returns when that is durable.
+// jump has the chain jump, if it may at this moment, and returns when that is durable. When it returns earlier, because ctx
+// ended, the jump is in the store's queue or never will be: the transfer that it rests on may be closed.
 func (n *Node) jump(ctx context.Context, l *leap) error {
+	l.step = leapAsked // it may have been refused before
 	asked := make(chan error, 1)
 	posted := n.raft.Do(func(now core.Instant, c *core.Core) {
+		if !l.move(leapBegun) {
+			return
+		}
 		n.leap = l // write wants it in this same step
 		err := n.ch.Jump(now, l.jump.Final.Block, core.Term(l.jump.Final.CTerm))
 		if err != nil {
@@ -54,14 +84,19 @@ func (n *Node) jump(ctx context.Context, l *leap) error {
 	if !posted {
 		return context.Canceled
 	}
+	err := error(nil)
 	select {
-	case err := <-asked:
-		if err != nil {
-			return err
-		}
+	case err = <-asked:
 	case <-ctx.Done():
-		return fmt.Errorf("jump: %w", ctx.Err())
+		if l.move(leapTakenBack) {
+			return fmt.Errorf("jump: %w", ctx.Err())
+		}
+		err = <-asked
 	}
+	if err != nil {
+		return err
+	}
+	<-l.queued // in the same step of the owner loop
 	select {
 	case <-l.written:
 		return nil

@@ -82,6 +82,9 @@ func (n *Node) write(w replication.Write) {
 			c.Poke(now)
 		})
 	})
+	if leap != nil {
+		close(leap.queued)
+	}
 }
 
 // sendAll sends chain messages, each block encoded once.

@@ -212,7 +212,7 @@ func (s *syncer) catchUp(ctx context.Context) (err error) {
 	if err != nil {
 		return fmt.Errorf("look for a state: %w", err)
 	}
-	if err := s.weigh(ctx, offer); err != nil {
+	if err := s.weigh(offer); err != nil {
 		return err
 	}
 	s.await(true)

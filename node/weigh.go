@@ -1,14 +1,19 @@
 package node
 
 import (
-	"context"
 	"fmt"
 
 	nodesync "github.com/baton-ha/baton/node/sync"
 )
 
 // weigh decides whether to take an offered state over: errNotWorth if not.
-func (s *syncer) weigh(_ context.Context, offer nodesync.Offer) error {
+//
+// The rule is by blocks: up to as many as lie between two stored states, which is what a restart executes too, blocks are
+// fetched and executed; beyond, the state is taken. Only what differs from the own state travels, so of a node that was
+// away it is at most what the missed blocks changed, a few nodes for each transaction, without their bodies, signatures and
+// fsyncs: less than the blocks. Of a newcomer it is the whole state, which its blocks have made; only where genesis made
+// most of it, or most of what was there is gone, may few blocks be less.
+func (s *syncer) weigh(offer nodesync.Offer) error {
 	n := s.n
 	h, own := offer.Final.Block.Header.Height, n.finals.height()
 	s.mu.Lock()
@@ -17,10 +22,8 @@ func (s *syncer) weigh(_ context.Context, offer nodesync.Offer) error {
 	switch {
 	case h <= n.store.Committed().Height:
 		return fmt.Errorf("%w: the newest state that is offered is that of block %d, this node is at %d", errNotWorth, h, own)
-	case needs || n.cfg.Sync.Mode == SyncFrom:
+	case needs || n.cfg.Sync.Mode == SyncFrom || h > own+n.cfg.Limits.CheckpointEvery:
 		return nil
-	case h <= own+n.cfg.Limits.CheckpointEvery:
-		return errNotWorth
 	}
-	return nil
+	return errNotWorth
 }

@@ -113,3 +113,34 @@ func TestKilledWhileItSyncs(t *testing.T) {
 	r.ok(r.c.stopAll(r.ctx, r.w.leaderNow))
 	r.ok(r.c.verifyFolders())
 }
+
+// A node with an empty folder joins others that have pruned most of their blocks: nobody has what it lacks, and it follows.
+func TestNewcomerAmongNodesThatPruned(t *testing.T) {
+	t.Setenv("BATON_STATE_CHECKPOINT_BLOCKS", "100")
+	t.Setenv("BATON_RETENTION_BLOCKS", "1000")
+	t.Setenv("BATON_RETENTION_RECEIPTS", "1000")
+	r := newRig(t, 6)
+	r.t.start(r.ctx)
+	r.grow(1300)
+	n := r.emptied()
+	for _, o := range r.survivors() {
+		for begun := time.Now(); r.metric(o, "baton_base_height") <= 1; r.pause() {
+			if time.Since(begun) > patience {
+				t.Fatalf("%s prunes nothing", o.id)
+			}
+		}
+	}
+	began := time.Now()
+	r.restart(n)
+	r.awaitVoters(3)
+	t.Logf("voted again after %v at height %d", time.Since(began), r.w.height())
+	if r.jumps(n) == 0 {
+		t.Errorf("%s did not take a state over", n.id)
+	}
+	r.awaitAcks(30)
+	r.t.finish()
+	r.ok(r.t.errs())
+	r.ok(r.w.awaitLevel(r.ctx, time.Now()))
+	r.ok(r.c.stopAll(r.ctx, r.w.leaderNow))
+	r.ok(r.c.verifyFolders())
+}
