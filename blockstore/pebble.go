@@ -64,16 +64,22 @@ type database interface {
 	Get(key []byte) ([]byte, io.Closer, error)
 }
 
+// readError is what an error of a read means.
+func readError(op string, err error) error {
+	switch {
+	case errors.Is(err, pebble.ErrNotFound):
+		return fmt.Errorf("%s: %w", op, ErrNotFound)
+	case pebble.IsCorruptionError(err), errors.Is(err, syscall.EIO): // rot, and a sector that the disk itself gives up
+		return &CorruptionError{Op: op, Err: err}
+	}
+	return fmt.Errorf("%s: %w", op, err)
+}
+
 // get returns a copy of a value: ErrNotFound when there is none, *CorruptionError when it cannot be read truthfully.
 func get(db database, op string, key []byte) ([]byte, error) {
 	v, closer, err := db.Get(key)
-	switch {
-	case errors.Is(err, pebble.ErrNotFound):
-		return nil, fmt.Errorf("%s: %w", op, ErrNotFound)
-	case pebble.IsCorruptionError(err), errors.Is(err, syscall.EIO): // rot, and a sector that the disk itself gives up
-		return nil, &CorruptionError{Op: op, Err: err}
-	case err != nil:
-		return nil, fmt.Errorf("%s: %w", op, err)
+	if err != nil {
+		return nil, readError(op, err)
 	}
 	out := append(make([]byte, 0, len(v)), v...)
 	if err := closer.Close(); err != nil {

@@ -19,11 +19,12 @@
 // # Messages
 //
 // HTTP requests without a body, and one with; over h2 on the peer port, where members have proved their keys, or on the
-// read-only listener. Answers are octets, compressed with zstd where the asker takes that. All integers are big-endian.
+// read-only listener. Answers are octets; blocks and headers are compressed with zstd where the asker takes that, states are
+// mostly hashes and keys and are not. All integers are big-endian.
 //
 //	GET /sync/v1/states[?at=HEIGHT]
-//	    u8 1 || u8 number of states || u16 length || chain id || genesis hash || u8 0, or u8 1 || tip || states...
-//	    tip, state = u16 length || header (package block) || signature || u64 term of the certificate
+//	    frames (u32 length || bytes): chain id, genesis hash, newest final block, states..., of each block
+//	    header (package block) || signature || u64 term of the certificate
 //	    The newest states; with a height the newest up to there and the first one above.
 //
 //	GET /sync/v1/state/{hash}?root=HASH&pos=NIBBLES&from=NIBBLES

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	stdsync "sync"
 	"sync/atomic"
@@ -212,7 +213,7 @@ func TestFaultyOffers(t *testing.T) {
 	server := w.server(0)
 	offers := func(change func(s *states)) http.Handler {
 		return bent(server, pathStates, func(rw http.ResponseWriter, _ *http.Request, _ int, body []byte) {
-			s, err := decodeStates(body)
+			s, err := decodeStates(bytes.NewReader(body))
 			if err != nil {
 				t.Error(err)
 			}
@@ -228,21 +229,21 @@ func TestFaultyOffers(t *testing.T) {
 		return bent(server, path, func(w http.ResponseWriter, _ *http.Request, _ int, body []byte) { _, _ = w.Write(change(body)) })
 	}
 	bad := map[string]http.Handler{
-		"other genesis":   offers(func(s *states) { s.genesis[3] ^= 1 }),
-		"other chain":     offers(func(s *states) { s.chainID = "best" }),
-		"other root":      offers(func(s *states) { s.list[0].StateRoot[3] ^= 1 }),
-		"other height":    offers(func(s *states) { s.list[0].Height += 7 }),
-		"other key":       offers(func(s *states) { s.list[0].StateRoot[3] ^= 1; sign(&s.list[0]) }),
-		"tip of nobody":   offers(func(s *states) { s.tip.Height += 1000; sign(s.tip) }),
-		"no states":       offers(func(s *states) { s.list = nil }),
-		"nothing":         raw(pathStates, func([]byte) []byte { return nil }),
-		"cut off":         raw(pathStates, func(b []byte) []byte { return b[:len(b)-1] }),
-		"more":            raw(pathStates, func(b []byte) []byte { return append(b, 0) }),
-		"very much":       raw(pathStates, func([]byte) []byte { return make([]byte, 1<<20) }),
-		"many":            raw(pathStates, func(b []byte) []byte { b[1] = 255; return b }),
-		"another version": raw(pathStates, func(b []byte) []byte { b[0] = 2; return b }),
-		"no block":        raw(pathBlocks, func([]byte) []byte { return nil }),
-		"another body":    raw(pathBlocks, func(b []byte) []byte { b[len(b)-finalTail-70] ^= 1; return b }),
+		"other genesis": offers(func(s *states) { s.genesis[3] ^= 1 }),
+		"other chain":   offers(func(s *states) { s.chainID = "best" }),
+		"other root":    offers(func(s *states) { s.list[0].StateRoot[3] ^= 1 }),
+		"other height":  offers(func(s *states) { s.list[0].Height += 7 }),
+		"other key":     offers(func(s *states) { s.list[0].StateRoot[3] ^= 1; sign(&s.list[0]) }),
+		"tip of nobody": offers(func(s *states) { s.tip.Height += 1000; sign(s.tip) }),
+		"no states":     offers(func(s *states) { s.list = nil }),
+		"nothing":       raw(pathStates, func([]byte) []byte { return nil }),
+		"cut off":       raw(pathStates, func(b []byte) []byte { return b[:len(b)-1] }),
+		"more":          raw(pathStates, func(b []byte) []byte { return append(b, 0) }),
+		"short genesis": raw(pathStates, func([]byte) []byte { return appendFrame(appendFrame(nil, []byte(testChain)), []byte("x")) }),
+		"very much":     raw(pathStates, func([]byte) []byte { return make([]byte, 1<<20) }),
+		"many":          offers(func(s *states) { s.list = slices.Repeat(s.list, maxStates+1) }),
+		"no block":      raw(pathBlocks, func([]byte) []byte { return nil }),
+		"another body":  raw(pathBlocks, func(b []byte) []byte { b[len(b)-finalTail-70] ^= 1; return b }),
 		"another block": raw(pathBlocks, func([]byte) []byte {
 			head := w.tip().Header
 			head.Proposer = "liar"

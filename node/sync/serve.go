@@ -132,7 +132,7 @@ func (s *Server) serveSubtree(r *http.Request, head http.Header, buf []byte) (re
 		have, _, ok, err := st.m.At(pos)
 		if err == nil && ok && block.Hash(have) == hash {
 			var next position
-			if buf, next, err = walk(st.m, pos, from, buf, s.piece); err == nil {
+			if buf, next, err = s.walk(st, pos, from, buf); err == nil {
 				if next != nil {
 					head.Set(headerNext, next[len(pos):].String())
 				}
@@ -148,8 +148,17 @@ func (s *Server) serveSubtree(r *http.Request, head http.Header, buf []byte) (re
 }
 
 // walk appends the nodes of a subtree from a position below it on, and returns where to go on; nil when that was all.
-func walk(m *merkle.Map, pos, from position, buf []byte, most int) (_ []byte, next position, err error) {
-	first := len(buf)
+func (s *Server) walk(st *openState, pos, from position, buf []byte) (_ []byte, next position, err error) {
+	nodes, err := s.cfg.Store.Nodes()
+	if err != nil {
+		return buf, nil, err
+	}
+	defer func() { err = errors.Join(err, nodes.Close()) }()
+	m, err := merkle.Load(nodes, merkle.Hash(st.Root), st.RootNode, merkle.WithCacheBytes(0))
+	if err != nil {
+		return buf, nil, err
+	}
+	first, most := len(buf), s.piece
 	err = m.Walk(pos, slices.Concat(pos, from), func(at, enc []byte) bool {
 		if len(buf) > first && len(buf)+4+len(enc)-first > most {
 			next = bytes.Clone(at)
@@ -238,7 +247,7 @@ func (s *Server) serveBlocks(r *http.Request, _ http.Header, buf []byte) (reply,
 	if len(buf) == 0 {
 		return reply{}, refuse(http.StatusNotFound, "block %d is not final, or not any more here", from)
 	}
-	return reply{body: buf}, nil
+	return reply{body: buf, loose: true}, nil
 }
 
 // headersRead bounds the bytes of blocks that are read for one answer of headers.
@@ -275,5 +284,5 @@ func (s *Server) serveHeaders(r *http.Request, _ http.Header, buf []byte) (reply
 	if len(buf) == 0 {
 		return reply{}, refuse(http.StatusNotFound, "block %d is not final, or not any more here", from)
 	}
-	return reply{body: buf}, nil
+	return reply{body: buf, loose: true}, nil
 }

@@ -137,6 +137,7 @@ type reply struct {
 	body      []byte
 	tag       string // its ETag; what has one never changes
 	immutable bool
+	loose     bool // worth compressing; a state is mostly hashes and keys
 }
 
 // refusal is an answer that is an error.
@@ -202,14 +203,13 @@ func (s *Server) send(w http.ResponseWriter, r *http.Request, out reply) {
 	if out.immutable {
 		head.Set("Cache-Control", "public, max-age=31536000, immutable")
 		head.Set("Etag", out.tag)
-		head.Set("Vary", "Accept-Encoding")
 		if r.Header.Get("If-None-Match") == out.tag {
 			w.WriteHeader(http.StatusNotModified)
 			return
 		}
 	}
 	body := out.body
-	if r.Header.Get("Accept-Encoding") == "zstd" && len(body) > 512 {
+	if out.loose && r.Header.Get("Accept-Encoding") == "zstd" {
 		packed := s.bodies.Get().(*[]byte) //nolint:errcheck // nothing else is in it
 		defer s.bodies.Put(packed)
 		*packed = s.zip.EncodeAll(body, (*packed)[:0])

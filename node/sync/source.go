@@ -302,13 +302,9 @@ func (s *source) states(ctx context.Context, c *ClientConfig, at block.Height) (
 		return states{}, err
 	}
 	defer a.Close()
-	b, err := io.ReadAll(a)
+	got, err := decodeStates(a)
 	if err != nil {
-		return states{}, fmt.Errorf("read states: %w", err)
-	}
-	got, err := decodeStates(b)
-	if err != nil {
-		return states{}, lie("states: %w", err)
+		return states{}, wire("read states: %w", err)
 	}
 	if got.chainID != c.ChainID || got.genesis != c.Genesis {
 		return states{}, lie("it serves chain %q with genesis %v", got.chainID, got.genesis)

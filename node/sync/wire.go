@@ -13,8 +13,6 @@ import (
 )
 
 const (
-	version = 1
-
 	pathStates  = "/sync/v1/states"
 	pathState   = "/sync/v1/state/" // and the hash of the topmost node
 	pathNodes   = "/sync/v1/nodes"
@@ -91,18 +89,6 @@ func newSignedHeader(f block.Final) signedHeader {
 	return signedHeader{Header: f.Block.Header, hash: f.Block.Hash(), sig: f.Signature, cterm: f.CTerm}
 }
 
-func appendHeader(buf []byte, h *block.Header) []byte {
-	enc := h.Encode()
-	buf = binary.BigEndian.AppendUint16(buf, uint16(len(enc)))
-	return append(buf, enc...)
-}
-
-func appendSigned(buf []byte, h *signedHeader) []byte {
-	buf = appendHeader(buf, &h.Header)
-	buf = append(buf, h.sig[:]...)
-	return binary.BigEndian.AppendUint64(buf, h.cterm)
-}
-
 // states is what a server has.
 type states struct {
 	chainID string
@@ -112,112 +98,68 @@ type states struct {
 }
 
 func (s *states) encode() []byte {
-	b := append([]byte{version}, byte(len(s.list)))
-	b = binary.BigEndian.AppendUint16(b, uint16(len(s.chainID)))
-	b = append(b, s.chainID...)
-	b = append(b, s.genesis[:]...)
+	b := appendFrame(nil, []byte(s.chainID))
+	b = appendFrame(b, s.genesis[:])
 	if s.tip == nil {
-		return append(b, 0)
+		return b
 	}
-	b = appendSigned(append(b, 1), s.tip)
-	for i := range s.list {
-		b = appendSigned(b, &s.list[i])
+	for _, h := range append([]signedHeader{*s.tip}, s.list...) {
+		b = appendFrame(b, binary.BigEndian.AppendUint64(append(h.Encode(), h.sig[:]...), h.cterm))
 	}
 	return b
 }
 
 // maxStatesBytes bounds the bytes of a states.
-const maxStatesBytes = 1<<10 + (maxStates+1)*(maxHeaderBytes+2+block.SignatureBytes+8)
+const maxStatesBytes = 1<<10 + (maxStates+1)*(maxHeaderBytes+finalTail+4)
 
 // decodeStates reads what encode wrote. Hashes are filled in, signatures are not verified.
-func decodeStates(b []byte) (states, error) {
-	r := reader{buf: b}
-	var s states
-	if v := r.u8(); r.err == nil && v != version {
-		return states{}, malformed("version %d", v)
-	}
-	n := int(r.u8())
-	if n > maxStates {
-		return states{}, malformed("%d states", n)
-	}
-	size := int(r.u16())
-	if size > block.MaxStringBytes {
-		return states{}, malformed("chain id of %d bytes", size)
-	}
-	s.chainID = string(r.take(size))
-	copy(s.genesis[:], r.take(block.HashBytes))
-	switch some := r.u8(); {
-	case some > 1, some == 0 && n > 0:
-		return states{}, malformed("states without a tip")
-	case some == 1:
-		tip := r.signed()
-		s.tip = &tip
-	}
-	for range n {
-		s.list = append(s.list, r.signed())
-	}
-	if r.err != nil {
-		return states{}, r.err
-	}
-	if len(r.buf) > 0 {
-		return states{}, malformed("%d bytes behind the states", len(r.buf))
-	}
-	return s, nil
-}
-
-// reader takes values from the front of a slice. The first failure sticks.
-type reader struct {
-	buf []byte
-	err error
-}
-
-func (r *reader) take(n int) []byte {
-	if r.err == nil && n > len(r.buf) {
-		r.err = malformed("%d bytes where %d are left", n, len(r.buf))
-	}
-	if r.err != nil {
-		return nil
-	}
-	taken := r.buf[:n]
-	r.buf = r.buf[n:]
-	return taken
-}
-
-func (r *reader) u8() byte {
-	if b := r.take(1); b != nil {
-		return b[0]
-	}
-	return 0
-}
-
-func (r *reader) u16() uint16 {
-	if b := r.take(2); b != nil {
-		return binary.BigEndian.Uint16(b)
-	}
-	return 0
-}
-
-func (r *reader) u64() uint64 {
-	if b := r.take(8); b != nil {
-		return binary.BigEndian.Uint64(b)
-	}
-	return 0
-}
-
-func (r *reader) signed() (s signedHeader) {
-	enc := r.take(int(r.u16()))
-	copy(s.sig[:], r.take(block.SignatureBytes))
-	s.cterm = r.u64()
-	if r.err != nil {
-		return s
-	}
-	h, err := block.DecodeHeader(enc)
+func decodeStates(r io.Reader) (s states, err error) {
+	f := newFrames(r)
+	chainID, err := f.must(block.MaxStringBytes)
 	if err != nil {
-		r.err = fmt.Errorf("%w: %w", errMalformed, err)
-		return s
+		return states{}, err
 	}
-	s.Header, s.hash = h, h.Hash()
-	return s
+	s.chainID = string(chainID)
+	genesis, err := f.must(block.HashBytes)
+	if err != nil {
+		return states{}, err
+	}
+	if copy(s.genesis[:], genesis) != block.HashBytes {
+		return states{}, malformed("genesis of %d bytes", len(genesis))
+	}
+	for {
+		frame, err := f.next(maxHeaderBytes + finalTail)
+		if err == io.EOF { //nolint:errorlint // the end is no error
+			return s, nil
+		}
+		if err != nil {
+			return states{}, err
+		}
+		h, err := decodeSigned(frame)
+		if err != nil {
+			return states{}, err
+		}
+		switch {
+		case s.tip == nil:
+			s.tip = &h
+		case len(s.list) == maxStates:
+			return states{}, malformed("more than %d states", maxStates)
+		default:
+			s.list = append(s.list, h)
+		}
+	}
+}
+
+func decodeSigned(frame []byte) (h signedHeader, err error) {
+	enc, sig, cterm, err := cutTail(frame)
+	if err != nil {
+		return signedHeader{}, err
+	}
+	if h.Header, err = block.DecodeHeader(enc); err != nil {
+		return signedHeader{}, fmt.Errorf("%w: %w", errMalformed, err)
+	}
+	h.hash, h.sig, h.cterm = h.Hash(), sig, cterm
+	return h, nil
 }
 
 // frames reads an answer's body: length, bytes, and so on. Its memory is that of the longest frame.
@@ -242,6 +184,15 @@ func (f *frames) next(limit int) ([]byte, error) {
 		return nil, malformed("%d bytes where at most %d may be", n, limit)
 	}
 	return f.take(int(n))
+}
+
+// must returns the next frame, which must be there.
+func (f *frames) must(limit int) ([]byte, error) {
+	frame, err := f.next(limit)
+	if err == io.EOF { //nolint:errorlint // where it is not expected
+		return nil, malformed("cut off")
+	}
+	return frame, err
 }
 
 // take returns the next n bytes. Memory is taken as bytes arrive, not as they are announced.
@@ -276,15 +227,24 @@ func appendFinal(buf []byte, f block.Final) []byte {
 	return binary.BigEndian.AppendUint64(buf, f.CTerm)
 }
 
-func decodeFinal(frame []byte) (f block.Final, err error) {
+// cutTail takes signature and term off a frame's end.
+func cutTail(frame []byte) (enc []byte, sig block.Signature, cterm uint64, err error) {
 	if len(frame) < finalTail {
-		return f, malformed("block of %d bytes", len(frame))
+		return nil, sig, 0, malformed("%d bytes where a block should be", len(frame))
 	}
 	enc, tail := frame[:len(frame)-finalTail], frame[len(frame)-finalTail:]
+	copy(sig[:], tail)
+	return enc, sig, binary.BigEndian.Uint64(tail[block.SignatureBytes:]), nil
+}
+
+func decodeFinal(frame []byte) (f block.Final, err error) {
+	enc, sig, cterm, err := cutTail(frame)
+	if err != nil {
+		return f, err
+	}
 	if f.Block, err = block.Decode(enc); err != nil {
 		return block.Final{}, fmt.Errorf("%w: %w", errMalformed, err)
 	}
-	copy(f.Signature[:], tail)
-	f.CTerm = binary.BigEndian.Uint64(tail[block.SignatureBytes:])
+	f.Signature, f.CTerm = sig, cterm
 	return f, nil
 }

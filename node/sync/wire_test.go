@@ -34,7 +34,7 @@ func FuzzStates(f *testing.F) {
 	f.Add((&states{chainID: "test", genesis: block.Hash{1}}).encode())
 	f.Add((&states{chainID: "test", tip: &tip, list: []signedHeader{someHeader(8), someHeader(7)}}).encode())
 	f.Fuzz(func(t *testing.T, data []byte) {
-		s, err := decodeStates(data)
+		s, err := decodeStates(bytes.NewReader(data))
 		if err != nil {
 			if !errors.Is(err, errMalformed) {
 				t.Fatal(err)

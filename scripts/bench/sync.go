@@ -22,6 +22,7 @@ import (
 	"time"
 
 	"github.com/rs/zerolog"
+	"golang.org/x/sys/unix"
 
 	"github.com/baton-ha/baton/blockstore"
 	"github.com/baton-ha/baton/blockstore/block"
@@ -76,7 +77,8 @@ type moved struct {
 	Seconds float64
 	Bytes   uint64 // on the wire
 	Nodes   uint64
-	PeakKiB int // memory at its highest
+	PeakKiB int     // memory at its highest
+	CPU     float64 // seconds of it
 }
 
 func benchSync(ctx context.Context, o *syncOptions, n int) error {
@@ -149,8 +151,8 @@ func benchSync(ctx context.Context, o *syncOptions, n int) error {
 	p, w, c := medianMoved(plain), medianMoved(whole), medianMoved(change)
 	fmt.Printf("%d accounts, %.1f MB of state, link of %d Mbit/s, medians of %d rounds\n", n, float64(stateBytes)/1e6, o.mbits, o.rounds)
 	fmt.Printf("  plain copy        %7.2f s\n", p.Seconds)
-	fmt.Printf("  sync              %7.2f s   %.2f of the copy, %.2f of its bytes, %d MB of memory at most\n",
-		w.Seconds, w.Seconds/p.Seconds, float64(w.Bytes)/float64(stateBytes), w.PeakKiB>>10)
+	fmt.Printf("  sync              %7.2f s   %.2f of the copy, %.2f of its bytes, %.1f s of CPU, %d MB of memory at most\n",
+		w.Seconds, w.Seconds/p.Seconds, float64(w.Bytes)/float64(stateBytes), w.CPU, w.PeakKiB>>10)
 	fmt.Printf("  sync, 1%% changed  %7.2f s   %.3f of the bytes of the whole (%d nodes), %d MB of memory at most\n",
 		c.Seconds, float64(c.Bytes)/float64(w.Bytes), c.Nodes, c.PeakKiB>>10)
 	return nil
@@ -366,7 +368,7 @@ func fetchSync(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
-	m.PeakKiB = peakMemory()
+	m.PeakKiB, m.CPU = peakMemory(), cpuSeconds()
 	return json.NewEncoder(os.Stdout).Encode(m)
 }
 
@@ -418,6 +420,15 @@ func fetchState(ctx context.Context, url, dir string, h block.Height) (m moved, 
 	p := c.Progress()
 	m.Bytes, m.Nodes = p.Bytes, p.Nodes
 	return m, enqueue(s, blockstore.Batch{Jump: jump})
+}
+
+// cpuSeconds is how much of the CPU this process has used.
+func cpuSeconds() float64 {
+	var u unix.Rusage
+	if err := unix.Getrusage(unix.RUSAGE_SELF, &u); err != nil {
+		return 0
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano()).Seconds()
 }
 
 // peakMemory is how many KiB of memory this process had at its highest.
