@@ -16,7 +16,7 @@ import (
 )
 
 // outlook is what this node knows of the others, for people: what they told of themselves when they were asked last. Nothing
-// is decided by it.
+// is decided by it, but whether to look for a state to take over.
 type outlook struct {
 	n     *Node
 	woken chan struct{} // room for one

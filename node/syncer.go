@@ -36,14 +36,14 @@ type syncer struct {
 }
 
 const (
-	syncLook     = 500 * time.Millisecond // how often a node looks whether it is far behind
-	syncHold     = 2                      // for how many looks at a leader that is not far ahead blocks are not fetched at first
-	syncRetryMin = time.Second
-	syncRetryMax = 30 * time.Second
-	syncSay      = 2 * time.Second // a line of progress
-	certifyEvery = 200 * time.Millisecond
-	certifyWait  = 5 * time.Second
-	toldEvery    = time.Minute
+	syncLook       = 500 * time.Millisecond // how often a node looks whether it is far behind
+	syncHold       = 2                      // for how many looks at a leader that is not far ahead blocks are not fetched at first
+	syncRetryLeast = time.Second
+	syncRetryMost  = 30 * time.Second
+	syncSay        = 2 * time.Second // a line of progress
+	certifyEvery   = 200 * time.Millisecond
+	certifyWait    = 5 * time.Second
+	toldEvery      = time.Minute
 )
 
 func newSyncer(n *Node) *syncer {
@@ -126,7 +126,7 @@ func (s *syncer) run(ctx context.Context) {
 			c.CloseIdleConnections()
 		}
 	}()
-	retry := syncRetryMin
+	retry := syncRetryLeast
 	timer := time.NewTimer(syncLook)
 	defer timer.Stop()
 	// Who has nothing waits with fetching blocks until it is known whether a state is the better way.
@@ -154,7 +154,7 @@ func (s *syncer) run(ctx context.Context) {
 		if wanted {
 			switch err := s.catchUp(ctx); {
 			case err == nil:
-				retry = syncRetryMin
+				retry = syncRetryLeast
 			case ctx.Err() != nil:
 				return
 			case errors.Is(err, nodesync.ErrPinned):
@@ -167,7 +167,7 @@ func (s *syncer) run(ctx context.Context) {
 				if !errors.Is(err, errNotWorth) {
 					s.n.log.Warn().Err(err).Dur("again_in", retry).Msg("sync: no state could be taken over")
 				}
-				wait, retry = retry, min(2*retry, syncRetryMax)
+				wait, retry = retry, min(2*retry, syncRetryMost)
 			}
 		}
 		timer.Reset(wait)

@@ -6,8 +6,11 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
+
+	"github.com/rs/zerolog"
 
 	"github.com/baton-ha/baton/blockstore"
 	"github.com/baton-ha/baton/blockstore/block"
@@ -351,5 +354,60 @@ func TestJumpedClients(t *testing.T) {
 	}
 	if r, err := n.router.wait(ctx, open); err != nil || r.Height != 2 { // the leader was asked anew
 		t.Errorf("still open: %+v %v", r, err)
+	}
+}
+
+// has reports whether something was written.
+func (s *sink) has(text string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return strings.Contains(s.buf.String(), text)
+}
+
+// A node that may not jump, and of which nobody has the blocks that it lacks, says so, and does not loop in silence; with
+// another mode the same folder comes back.
+func TestBlockModeWithoutBlocks(t *testing.T) {
+	c := newCluster(t, 3, nil)
+	c.startAll()
+	c.lead(0)
+	for nonce := range uint64(5) {
+		c.submit(0, nonce)
+	}
+	c.stop(2)
+	for nonce := range uint64(40) {
+		c.submit(0, nonce+5)
+	}
+	for _, i := range []int{0, 1} {
+		c.stop(i)
+		c.start(i)
+		c.leader()
+	}
+	for _, i := range []int{0, 1} {
+		c.until("a state is stored", func() bool { cp, _ := c.nodes[i].store.Checkpoint(); return cp.Height >= 20 })
+	}
+	c.pruneBelow(20, 0, 1)
+	log := &sink{}
+	c.cfgs[2].Sync.Mode, c.cfgs[2].Logger = SyncBlock, zerolog.New(log)
+	c.start(2)
+	c.until("it says what is wrong", func() bool { return log.has("only sync.mode state can bring this node back") })
+	if h := c.nodes[2].finals.height(); h >= 20 {
+		t.Errorf("it is at height %d", h)
+	}
+	c.stop(2)
+	c.cfgs[2].Sync.Mode = SyncState
+	c.start(2)
+	c.caughtUp(2, 45)
+}
+
+func TestArchiveKeepsAll(t *testing.T) {
+	c := newCluster(t, 1, func(cfg *Config) { cfg.Sync.Mode = SyncArchive })
+	c.start(0)
+	if keep := c.nodes[0].cfg.Retention; keep != (Retention{}) {
+		t.Errorf("an archive keeps %+v", keep)
+	}
+	c.stop(0)
+	c.cfgs[0].Retention.Blocks = 2000
+	if n, err := New(c.cfgs[0]); err == nil {
+		t.Errorf("an archive that prunes: %v", errors.Join(errors.New("started"), n.Close()))
 	}
 }
