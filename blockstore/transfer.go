@@ -23,7 +23,7 @@ const (
 	// laneBits is how many ids each part of a transfer has for itself.
 	laneBits = 32
 	// unsyncedBytes is how much of a transfer may be written without an fsync.
-	unsyncedBytes = 4 << 20
+	unsyncedBytes = 32 << 20
 )
 
 // Transfer writes a state that comes from elsewhere, beside the chain and the states that the store has, piece by piece,

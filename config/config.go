@@ -288,7 +288,7 @@ func DefaultConfig() Config {
 		},
 		State: State{Keep: 4, CheckpointBlocks: 1000, CheckpointBytes: 64 << 20},
 		Scrub: Scrub{Interval: Duration(24 * time.Hour), BytesPerSecond: 4 << 20},
-		Sync:  Sync{Mode: "state", Rate: 32 << 20},
+		Sync:  Sync{Mode: "state", Rate: 32 << 20, Sources: []string{}},
 	}
 }
 

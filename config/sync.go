@@ -90,7 +90,8 @@ func (s *Sync) listeners(p *problems, c *Config) {
 	}
 	for _, other := range []struct{ name, addr string }{
 		{"raftify.bind_port", net.JoinHostPort(c.Raftify.BindAddr, strconv.Itoa(c.Raftify.BindPort))},
-		{"peer.listen", c.Peer.Listen}, {"api.listen", c.API.Listen},
+		{"peer.listen", c.Peer.Listen},
+		{"api.listen", c.API.Listen},
 	} {
 		if overlap(s.Listen, other.addr) {
 			p.add("sync.listen", s.Listen, "another port than %s", other.name)

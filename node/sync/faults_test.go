@@ -87,7 +87,7 @@ var stateFaults = map[string]func(w http.ResponseWriter, r *http.Request, status
 	},
 	"bomb": func(w http.ResponseWriter, _ *http.Request, _ int, _ []byte) {
 		w.Header().Set("Content-Encoding", "zstd")
-		z, _ := zstd.NewWriter(w) //nolint:errcheck // it has no options
+		z, _ := zstd.NewWriter(w)
 		for range 1 << 10 {
 			if _, err := z.Write(make([]byte, 1<<20)); err != nil {
 				return
@@ -156,6 +156,9 @@ func TestFaultyPeer(t *testing.T) {
 			if told := strings.Contains(log.String(), `"peer":"bad"`); !told && !quiet || bad.Load() == 0 {
 				t.Errorf("asked %d times: %s", bad.Load(), log)
 			}
+			if p := c.Progress(); p.Known < 5 {
+				t.Errorf("a large state was fetched as one piece: %+v", p)
+			}
 			if strings.Contains(log.String(), `"peer":"good"`) {
 				t.Errorf("the good one is blamed: %s", log)
 			}
@@ -222,7 +225,7 @@ func TestFaultyOffers(t *testing.T) {
 		})
 	}
 	sign := func(h *signedHeader) {
-		h.hash = h.Header.Hash()
+		h.hash = h.Hash()
 		h.sig = block.Sign(stranger, h.hash)
 	}
 	raw := func(path string, change func(body []byte) []byte) http.Handler {
@@ -316,7 +319,7 @@ func TestPrunedMeanwhile(t *testing.T) {
 		var once stdsync.Once
 		c := w.smallClient(w.config(w.peer("a", http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 			if strings.HasPrefix(r.URL.Path, pathState) && asked.Add(1) >= 2 {
-				once.Do(func() {
+				once.Do(func() { //nolint:contextcheck // it is the test's own
 					w.add(accounts(2000, 1, 1), 0)
 					for more := true; more; {
 						var err error

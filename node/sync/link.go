@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/http"
 	"sync"
+	"time"
 )
 
 // ALPN is the name under which [Server.ServeConn] is registered with the peer link, and which [LinkClient] dials.
@@ -15,7 +16,8 @@ const ALPN = "h2"
 func LinkClient(dial func(ctx context.Context) (net.Conn, error)) *http.Client {
 	t := &http.Transport{
 		DialTLSContext:    func(ctx context.Context, _, _ string) (net.Conn, error) { return dial(ctx) },
-		ForceAttemptHTTP2: true, DisableCompression: true,
+		ForceAttemptHTTP2: true, DisableCompression: true, IdleConnTimeout: time.Minute,
+		HTTP2: &http.HTTP2Config{SendPingTimeout: 5 * time.Second, PingTimeout: 5 * time.Second}, // a dead one is noticed
 	}
 	return &http.Client{Transport: t}
 }

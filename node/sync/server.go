@@ -163,7 +163,7 @@ func (s *Server) answer(fn func(r *http.Request, h http.Header, buf []byte) (rep
 			http.Error(w, "busy", http.StatusServiceUnavailable)
 			return
 		}
-		buf := s.bodies.Get().(*[]byte) //nolint:errcheck // nothing else is in it
+		buf := s.bodies.Get().(*[]byte)
 		defer func() {
 			if cap(*buf) <= 4*pieceBytes {
 				s.bodies.Put(buf)
@@ -210,7 +210,7 @@ func (s *Server) send(w http.ResponseWriter, r *http.Request, out reply) {
 	}
 	body := out.body
 	if out.loose && r.Header.Get("Accept-Encoding") == "zstd" {
-		packed := s.bodies.Get().(*[]byte) //nolint:errcheck // nothing else is in it
+		packed := s.bodies.Get().(*[]byte)
 		defer s.bodies.Put(packed)
 		*packed = s.zip.EncodeAll(body, (*packed)[:0])
 		body = *packed

@@ -23,8 +23,8 @@ const (
 	// headTimeout is how long the beginning of an answer may take, answerTimeout all of it.
 	headTimeout   = 15 * time.Second
 	answerTimeout = 60 * time.Second
-	// backoff is how long a peer that failed is left alone: at first, and doubled up to the most.
-	backoffMin, backoffMax = 250 * time.Millisecond, 15 * time.Second
+	// firstPause is how long a peer that failed is left alone at first, doubled each time up to longestPause.
+	firstPause, longestPause = 250 * time.Millisecond, 15 * time.Second
 	// banFor is how long one that lied is.
 	banFor = 10 * time.Minute
 )
@@ -99,12 +99,12 @@ func (s *source) failed(err error, now time.Time) {
 		s.banned, s.until = true, now.Add(banFor)
 	case errors.Is(err, errLacks):
 	case errors.Is(err, errBusy):
-		s.until = now.Add(backoffMin)
+		s.until = now.Add(firstPause)
 	default:
 		if s.until.After(now) {
 			return // several requests ended at a time
 		}
-		wait := min(backoffMax, backoffMin<<min(s.faults, 10))
+		wait := min(longestPause, firstPause<<min(s.faults, 10))
 		s.faults++
 		s.until = now.Add(wait)
 		s.log.Warn().Err(err).Str("peer", s.Name).Dur("pause", wait).Msg("sync: a peer failed; others are asked meanwhile")
@@ -160,7 +160,7 @@ func (s *source) do(ctx context.Context, path string, q url.Values, body string,
 		return nil, fmt.Errorf("ask: %w", err)
 	}
 	if resp.StatusCode != http.StatusOK {
-		text, _ := io.ReadAll(io.LimitReader(resp.Body, 200)) //nolint:errcheck // it is only for people
+		text, _ := io.ReadAll(io.LimitReader(resp.Body, 200))
 		_ = resp.Body.Close()
 		err := fmt.Errorf("%s: %s", resp.Status, strings.TrimSpace(string(text))) //nolint:err113 // the peer's own words
 		switch resp.StatusCode {
@@ -248,7 +248,7 @@ func (c *counter) Read(b []byte) (int, error) {
 	if errors.Is(err, io.ErrUnexpectedEOF) {
 		err = errLost
 	}
-	if err != nil && err != io.EOF { //nolint:errorlint // readers return io.EOF itself
+	if err != nil && err != io.EOF {
 		c.err = err
 	}
 	return n, err //nolint:wrapcheck // io.EOF has a meaning
@@ -262,7 +262,7 @@ type unpacked struct {
 
 func (u *unpacked) Read(b []byte) (int, error) {
 	n, err := u.r.Read(b)
-	if err != nil && err != io.EOF { //nolint:errorlint // readers return io.EOF itself
+	if err != nil && err != io.EOF {
 		if u.from.err != nil {
 			return n, u.from.err
 		}

@@ -102,14 +102,14 @@ func (st *stream) feed(part *blockstore.Part) (complete bool, err error) {
 func (r *run) whole(a *attempt) error {
 	it := a.it
 	for {
-		fresh := a.part == nil
-		if fresh {
+		if a.part == nil {
 			a.part = r.t.Part(it.pos, it.hash, false)
 		}
 		want, _, more := a.part.Want()
 		if !more {
 			return r.commit(a)
 		}
+		fresh := len(want) == len(it.pos)
 		st, err := r.subtree(a, it.pos, want[len(it.pos):], it.hash)
 		if err != nil {
 			return err
