@@ -57,8 +57,9 @@ func run(ctx context.Context, o options) error {
 
 // result is what one size gave.
 type result struct {
-	FillSeconds, PeakMB, DiskPerTx, LogPerTx, StoreMB, CacheMB float64
-	ProofBytes, ProveMicros, CheckMicros                       float64
+	FillSeconds, PeakMB, StoreMB, CacheMB                    float64
+	DiskPerTx, LogPerTx, MarkPerTx, FlushPerTx, CompactPerTx float64
+	ProofBytes, ProveMicros, CheckMicros                     float64
 }
 
 func since(t time.Time) float64 { return time.Since(t).Seconds() }
