@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"testing"
+	"unsafe"
 )
 
 // cached is what the cache is to have for an id.
@@ -187,7 +188,7 @@ func newNodes(l *link) int {
 	if n == nil {
 		return 0
 	}
-	sum := cap(n.path.packed) + len(n.value) + 8*cap(n.links) + len(n.base.bytes) + 144 + 64
+	sum := int(unsafe.Sizeof(*l)+unsafe.Sizeof(*n)) + len(n.bytes) + 8*cap(n.links)
 	for _, k := range n.links {
 		sum += newNodes(k)
 	}
