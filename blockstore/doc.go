@@ -39,6 +39,7 @@
 //	mimport      -> u8: an import into this folder is under way, or what its chain may be used for
 //	mdamage      -> u8 1: stored state was found damaged, the next start must not go on from it
 //	mfolder      -> 16 random bytes, made with the folder
+//	mgenesis     -> SHA-256 of what genesis was made of || hash of block 0
 //	mposition    -> u64 seq || u64 from || mark || u8 1 and claim, or zeros || 8 bytes of their SHA-256
 //
 // where a mark, and a claim, is u64 synced || height || tip hash.
