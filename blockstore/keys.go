@@ -38,6 +38,7 @@ const (
 	metaBase       = "mbase"
 	metaImport     = "mimport"
 	metaDamage     = "mdamage"
+	metaGenesis    = "mgenesis"
 )
 
 // formatVersion is the value of metaFormat: the version of the key spaces and records in this file.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync/atomic"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
@@ -33,6 +34,7 @@ type markFile struct {
 	since  uint64 // turn of the first record since the folder was opened
 	live   []extent
 	buf    []byte
+	wrote  atomic.Uint64 // bytes, in both mirrors; for whoever asks
 
 	// Groups that are written to the log and in no record.
 	pending      []change
@@ -180,6 +182,7 @@ func (m *markFile) write(st *state, first uint64, at int) error {
 	if err := m.file.SyncData(); err != nil {
 		return fmt.Errorf("sync mark: %w", err)
 	}
+	m.wrote.Add(2 * uint64(len(m.buf)))
 	m.live = append(m.live, extent{seq: st.seq, at: at, size: len(m.buf)})
 	m.drop()
 	return nil

@@ -233,3 +233,18 @@ func (s *Store) DiskUsage() (DiskUsage, error) {
 	}
 	return DiskUsage{StoreBytes: s.db.Metrics().DiskSpaceUsage(), FreeBytes: u.AvailBytes, TotalBytes: u.TotalBytes}, nil
 }
+
+// Written says how many bytes went to the disk since Open: into the log, into both mirrors of the mark file, into tables as
+// memory tables were flushed, and into tables again as they were compacted.
+type Written struct{ Log, Mark, Flushed, Compacted uint64 }
+
+// Written counts. What the log has is there as it was written, framing included.
+func (s *Store) Written() Written {
+	m := s.db.Metrics()
+	w := Written{Log: m.WAL.BytesWritten, Mark: s.mark.wrote.Load()}
+	for i := range m.Levels {
+		w.Flushed += m.Levels[i].TableBytesFlushed
+		w.Compacted += m.Levels[i].TableBytesCompacted
+	}
+	return w
+}

@@ -128,6 +128,11 @@ func (r *readings) Collect(ch chan<- prometheus.Metric) {
 	d := n.store.Stats()
 	counter("store_batches_total", "Atomic changes written.", d.Batches)
 	counter("store_bytes_total", "Bytes written to the log.", d.Bytes)
+	w := n.store.Written()
+	counter("disk_log_bytes_total", "Bytes written to the log's files.", w.Log)
+	counter("disk_mark_bytes_total", "Bytes written to the mark file.", w.Mark)
+	counter("disk_flushed_bytes_total", "Bytes written to tables that were new.", w.Flushed)
+	counter("disk_compacted_bytes_total", "Bytes written to tables that were merged from others.", w.Compacted)
 	gauge("store_queued_batches", "Changes that wait to be written.", float64(d.Queued))
 	buckets := map[float64]uint64{}
 	for i, bound := range blockstore.SyncBounds() {

@@ -194,7 +194,7 @@ func TestMetrics(t *testing.T) {
 			t.Errorf("%s is %v (there: %v), want %v", name, v, ok, want)
 		}
 	}
-	for _, name := range []string{"baton_fsync_seconds", "baton_store_bytes_total", "baton_disk_store_bytes", "baton_lease_seconds"} {
+	for _, name := range []string{"baton_fsync_seconds", "baton_store_bytes_total", "baton_disk_store_bytes", "baton_disk_mark_bytes_total", "baton_lease_seconds"} {
 		if got[name] <= 0 {
 			t.Errorf("%s is %v, want more than 0", name, got[name])
 		}

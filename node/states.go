@@ -102,24 +102,9 @@ func restore(
 	store *blockstore.Store, ex *chain.Executor, limits Limits, log zerolog.Logger,
 ) (*states, *block.Block, error) {
 	opts := mapOptions(limits)
-	zero, st, err := ex.Genesis(store, opts...)
+	zero, st, err := restoreGenesis(store, ex, opts)
 	if err != nil {
-		return nil, nil, fmt.Errorf("make genesis: %w", err)
-	}
-	tip, tipHash := store.Tip()
-	if tip == 0 && tipHash.IsZero() {
-		done := make(chan error, 1)
-		store.Enqueue(blockstore.Batch{Append: []*block.Block{zero}}, func(err error) { done <- err })
-		if err := <-done; err != nil {
-			return nil, nil, fmt.Errorf("store genesis: %w", err)
-		}
-	}
-	have, err := store.HashAt(0)
-	if err != nil {
-		return nil, nil, fmt.Errorf("read genesis: %w", err)
-	}
-	if have != zero.Hash() {
-		return nil, nil, fmt.Errorf("%w: its genesis is %v, the genesis file's is %v", ErrWrongChain, have, zero.Hash())
+		return nil, nil, err
 	}
 	if cp, ok := store.Checkpoint(); ok {
 		b, err := store.Block(cp.Height)
@@ -130,6 +115,7 @@ func restore(
 			return nil, nil, fmt.Errorf("load checkpoint %d: %w", cp.Height, err)
 		}
 	}
+	tip, _ := store.Tip()
 	all := newStates()
 	all.put(st, 0)
 	committed := store.Committed().Height
@@ -160,4 +146,51 @@ func restore(
 		}
 	}
 	return all, zero, nil
+}
+
+// restoreGenesis returns block 0, which it makes durable in an empty store, and the state after it, or no state where there
+// is a checkpoint: the state of a genesis with many accounts takes long to put together. So a folder with a checkpoint
+// remembers which content its genesis block came from, and a large genesis is the first checkpoint. It returns
+// [ErrWrongChain] if the store has the genesis of another chain.
+func restoreGenesis(store *blockstore.Store, ex *chain.Executor, opts []merkle.Option) (*block.Block, *chain.State, error) {
+	_, stored := store.Checkpoint()
+	if stored {
+		zero, err := store.GenesisFrom(ex.GenesisSource())
+		if err != nil && !isDamage(err) { // what is damaged is told by whoever needs it
+			return nil, nil, fmt.Errorf("read genesis: %w", err)
+		}
+		if zero != nil {
+			return zero, nil, nil
+		}
+	}
+	zero, st, err := ex.Genesis(store, opts...)
+	if err != nil {
+		return nil, nil, fmt.Errorf("make genesis: %w", err)
+	}
+	if tip, tipHash := store.Tip(); tip == 0 && tipHash.IsZero() {
+		done := make(chan error, 1)
+		store.Enqueue(blockstore.Batch{Append: []*block.Block{zero}}, func(err error) { done <- err })
+		if err := <-done; err != nil {
+			return nil, nil, fmt.Errorf("store genesis: %w", err)
+		}
+	}
+	have, err := store.HashAt(0)
+	if err != nil {
+		return nil, nil, fmt.Errorf("read genesis: %w", err)
+	}
+	if have != zero.Hash() {
+		return nil, nil, fmt.Errorf("%w: its genesis is %v, the genesis file's is %v", ErrWrongChain, have, zero.Hash())
+	}
+	if m := st.Map(); m.Sealed() && !stored {
+		if _, err := store.SaveState(context.Background(), m, 0, zero.Hash()); err != nil {
+			return nil, nil, fmt.Errorf("store state of genesis: %w", err)
+		}
+		stored = true
+	}
+	if stored {
+		if err := store.NoteGenesis(ex.GenesisSource()); err != nil {
+			return nil, nil, err
+		}
+	}
+	return zero, st, nil
 }

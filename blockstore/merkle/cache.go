@@ -14,8 +14,8 @@ const (
 	segmentBytes = 128 << 10
 	// entryHeadBytes stand before a record in its segment: its id and its length.
 	entryHeadBytes = 12
-	// indexBytes is about what a map takes for an entry, and segmentHeadBytes what a segment takes besides its content.
-	indexBytes, segmentHeadBytes = 28, 64
+	// segmentHeadBytes is what a segment takes besides its content.
+	segmentHeadBytes = 64
 )
 
 // cache keeps stored nodes' bytes by id, bounded in bytes; it is sharded by id, so that concurrent readers seldom meet. In
@@ -30,12 +30,11 @@ type cache struct{ shards [cacheShards]cacheShard }
 
 type cacheShard struct {
 	mu    sync.Mutex
-	index map[NodeID]place
+	index index
 	probe queue // of what was read
 	main  queue
-	bytes int64
-	limit int64
-	size  int // of a segment
+	limit int64 // of what index and queues take
+	size  int   // of a segment
 }
 
 // place says where an entry stands. Segments are numbered in each queue.
@@ -68,7 +67,6 @@ func newCache(limitBytes int64) *cache {
 	c := &cache{}
 	for i := range c.shards {
 		s := &c.shards[i]
-		s.index = make(map[NodeID]place)
 		s.limit = limitBytes / cacheShards
 		s.size = int(min(segmentBytes, s.limit/16))
 	}
@@ -80,15 +78,12 @@ func (c *cache) get(id NodeID) []byte {
 	s := &c.shards[id%cacheShards]
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	p, ok := s.index[id]
-	if !ok {
+	at := s.index.get(id)
+	if at == nil {
 		return nil
 	}
-	if p.at&placeUsed == 0 {
-		p.at |= placeUsed
-		s.index[id] = p
-	}
-	return s.segmentOf(p).entry(p.offset())
+	at.place.at |= placeUsed
+	return s.segmentOf(at.place).entry(at.place.offset())
 }
 
 // put adds a copy of a node's bytes unless it is there or takes too much of a shard. fresh says that a checkpoint wrote it
@@ -98,15 +93,17 @@ func (c *cache) put(id NodeID, rec []byte, fresh bool) {
 	need := entryHeadBytes + len(rec)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if _, ok := s.index[id]; ok || int64(need+indexBytes+segmentHeadBytes) > s.limit/2 {
+	if s.index.get(id) != nil || int64(max(s.size, need)+segmentHeadBytes) > s.limit/2 {
 		return
 	}
 	q := &s.probe
 	if fresh {
 		q = &s.main
 	}
-	for s.bytes+s.growth(q, need) > s.limit {
-		s.evict()
+	for !s.fits(q, need) {
+		if !s.evict() {
+			return
+		}
 	}
 	s.add(q, id, rec)
 }
@@ -116,11 +113,10 @@ func (c *cache) forget(id NodeID) {
 	s := &c.shards[id%cacheShards]
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if p, ok := s.index[id]; ok {
-		seg := s.segmentOf(p)
-		seg.dead += entryHeadBytes + len(seg.entry(p.offset()))
-		delete(s.index, id)
-		s.bytes -= indexBytes
+	if at := s.index.get(id); at != nil {
+		seg := s.segmentOf(at.place)
+		seg.dead += entryHeadBytes + len(seg.entry(at.place.offset()))
+		s.index.del(id)
 	}
 }
 
@@ -129,7 +125,7 @@ func (c *cache) bytes() (sum int64) {
 	for i := range c.shards {
 		s := &c.shards[i]
 		s.mu.Lock()
-		sum += s.bytes
+		sum += s.bytes()
 		s.mu.Unlock()
 	}
 	return sum
@@ -152,12 +148,20 @@ func (g *segment) entry(at int) []byte {
 	return g.content[from : from+size : from+size]
 }
 
-// growth is by how much an entry of need bytes makes the shard larger.
-func (s *cacheShard) growth(q *queue, need int) int64 {
-	if last := q.last(); last != nil && cap(last.content)-len(last.content) >= need {
-		return indexBytes
+func (s *cacheShard) bytes() int64 {
+	table, _ := s.index.bytes()
+	return table + s.probe.bytes + s.main.bytes
+}
+
+// fits reports whether there is room for one more entry of need bytes in a queue. The table never takes more than half of
+// the shard, since it does not shrink.
+func (s *cacheShard) fits(q *queue, need int) bool {
+	now, next := s.index.bytes()
+	room := s.limit - s.bytes() - (next - now)
+	if last := q.last(); last == nil || cap(last.content)-len(last.content) < need {
+		room -= int64(max(s.size, need) + segmentHeadBytes)
 	}
-	return int64(max(s.size, need) + segmentHeadBytes + indexBytes)
+	return room >= 0 && next <= s.limit/2
 }
 
 func (q *queue) last() *segment {
@@ -174,7 +178,6 @@ func (s *cacheShard) add(q *queue, id NodeID, rec []byte) {
 		last = &segment{content: make([]byte, 0, max(s.size, need))}
 		q.segments = append(q.segments, last)
 		q.bytes += last.cost()
-		s.bytes += last.cost()
 	}
 	p := place{segment: q.first + uint32(len(q.segments)-1), at: uint32(len(last.content)) << placeBits}
 	if q == &s.main {
@@ -183,35 +186,38 @@ func (s *cacheShard) add(q *queue, id NodeID, rec []byte) {
 	last.content = binary.BigEndian.AppendUint64(last.content, uint64(id))
 	last.content = binary.BigEndian.AppendUint32(last.content, uint32(len(rec)))
 	last.content = append(last.content, rec...)
-	s.index[id] = p
-	s.bytes += indexBytes
+	s.index.set(id, p)
 }
 
 func (g *segment) cost() int64 { return int64(cap(g.content) + segmentHeadBytes) }
 
 // evict drops the oldest segment of one queue, and moves what deserves it to the end of the main one. It makes some room,
-// or takes the use of some entries away, so that calling it again does; there is a segment as long as there is anything.
-func (s *cacheShard) evict() {
+// or takes the use of some entries away, so that calling it again does. It reports false if there is no segment.
+func (s *cacheShard) evict() bool {
 	q, isMain := &s.main, true
 	if len(s.main.segments) == 0 || s.probe.bytes > s.limit/8 {
 		q, isMain = &s.probe, false
+	}
+	if len(q.segments) == 0 {
+		return false
 	}
 	seg, number := q.segments[0], q.first
 	q.segments[0] = nil
 	q.segments, q.first = q.segments[1:], q.first+1
 	q.bytes -= seg.cost()
-	s.bytes -= seg.cost()
 	stay := isMain && seg.dead >= len(seg.content)/2
 	for at := 0; at < len(seg.content); {
 		id, rec := NodeID(binary.BigEndian.Uint64(seg.content[at:])), seg.entry(at)
-		p, ok := s.index[id]
-		if ok && p.segment == number && p.offset() == at && (p.at&placeMain != 0) == isMain {
-			delete(s.index, id)
-			s.bytes -= indexBytes
-			if stay || p.at&placeUsed != 0 {
-				s.add(&s.main, id, rec)
+		if have := s.index.get(id); have != nil {
+			p := have.place
+			if p.segment == number && p.offset() == at && (p.at&placeMain != 0) == isMain {
+				s.index.del(id)
+				if stay || p.at&placeUsed != 0 {
+					s.add(&s.main, id, rec)
+				}
 			}
 		}
 		at += entryHeadBytes + len(rec)
 	}
+	return true
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"testing"
+	"unsafe"
 )
 
 // cached is what the cache is to have for an id.
@@ -26,7 +27,8 @@ func checkShards(t *testing.T, c *cache) {
 				inQueue += int64(cap(seg.content) + segmentHeadBytes)
 				for at := 0; at < len(seg.content); {
 					id := NodeID(binary.BigEndian.Uint64(seg.content[at:]))
-					if p, ok := s.index[id]; ok && p.segment == q.first+uint32(n) && p.offset() == at && s.segmentOf(p) == seg {
+					if have := s.index.get(id); have != nil && have.place.segment == q.first+uint32(n) && have.place.offset() == at &&
+						s.segmentOf(have.place) == seg {
 						found++
 					}
 					at += entryHeadBytes + len(seg.entry(at))
@@ -37,8 +39,8 @@ func checkShards(t *testing.T, c *cache) {
 			}
 			sum += inQueue
 		}
-		if sum += int64(len(s.index) * indexBytes); sum != s.bytes || sum > s.limit || found != len(s.index) {
-			t.Fatalf("shard %d holds %d bytes, counts %d of %d; %d entries, %d in the index", i, sum, s.bytes, s.limit, found, len(s.index))
+		if sum += int64(len(s.index.slots) * int(unsafe.Sizeof(slot{}))); sum != s.bytes() || sum > s.limit || found != s.index.used {
+			t.Fatalf("shard %d holds %d bytes, counts %d of %d; %d entries, %d in the index", i, sum, s.bytes(), s.limit, found, s.index.used)
 		}
 	}
 }
@@ -50,7 +52,7 @@ func TestCacheIsBounded(t *testing.T) {
 		forgotten := map[NodeID]bool{}
 		held := map[NodeID][]byte{}
 		for i := range 8000 {
-			id := NodeID(rng.IntN(5000))
+			id := NodeID(1 + rng.IntN(5000))
 			size := int(id) % 700
 			if rng.IntN(50) == 0 {
 				id, size = id+10_000, 3000
@@ -87,13 +89,48 @@ func TestCacheIsBounded(t *testing.T) {
 	}
 }
 
+// The index is a map: whatever is set and deleted, it has what a map has, with ids that collide and with ids in a row.
+func TestIndexAgainstMap(t *testing.T) {
+	for seed := range uint64(20) {
+		rng := rand.New(rand.NewPCG(seed, 5))
+		var x index
+		want := map[NodeID]place{}
+		ids := 1 + rng.IntN(400)
+		for i := range 4000 {
+			id := NodeID(1+rng.IntN(ids)) * cacheShards
+			_, there := want[id]
+			switch {
+			case there && rng.IntN(3) > 0:
+				x.del(id)
+				delete(want, id)
+			case !there:
+				want[id] = place{segment: uint32(i), at: uint32(id)}
+				x.set(id, want[id])
+			}
+			probe := NodeID(1+rng.IntN(ids)) * cacheShards
+			have := x.get(probe)
+			if p, ok := want[probe]; ok != (have != nil) || ok && have.place != p {
+				t.Fatalf("seed %d: id %d is %v, want %v", seed, probe, have, p)
+			}
+		}
+		for id, p := range want {
+			if have := x.get(id); have == nil || have.place != p {
+				t.Fatalf("seed %d: id %d is %v, want %v", seed, id, have, p)
+			}
+		}
+		if x.used != len(want) || x.get(0) != nil {
+			t.Fatalf("seed %d: %d entries, want %d", seed, x.used, len(want))
+		}
+	}
+}
+
 // What is in use stays: a walk over ten times as many nodes as there is room for, each read once, leaves what a
 // checkpoint wrote where it is; and with checkpoints that take its place, what is used goes on having one.
 func TestCacheKeepsWhatIsUsed(t *testing.T) {
 	const size, hot = 100, 200
 	c := newCache(1 << 20)
-	room := (1 << 20) / (size + entryHeadBytes + indexBytes)
-	for id := range hot {
+	room := (1 << 20) / (size + entryHeadBytes + 2*slotBytes)
+	for id := 1; id <= hot; id++ {
 		c.put(NodeID(id), cached(NodeID(id), size), true)
 	}
 	next := hot
@@ -101,14 +138,14 @@ func TestCacheKeepsWhatIsUsed(t *testing.T) {
 		for range 10 * room {
 			next++
 			c.put(NodeID(next), cached(NodeID(next), size), fresh)
-			if id := NodeID(next % hot); next%10 == 0 || fresh {
+			if id := NodeID(1 + next%hot); next%10 == 0 || fresh {
 				c.get(id)
 			}
 		}
 	}
 	for _, fresh := range []bool{false, true} {
 		walk(fresh)
-		for id := range hot {
+		for id := 1; id <= hot; id++ {
 			if c.get(NodeID(id)) == nil {
 				t.Fatalf("fresh %t: node %d, used all the time, is gone", fresh, id)
 			}
@@ -187,7 +224,7 @@ func newNodes(l *link) int {
 	if n == nil {
 		return 0
 	}
-	sum := cap(n.path.packed) + len(n.value) + 8*cap(n.links) + len(n.base.bytes) + 144 + 64
+	sum := int(unsafe.Sizeof(*l)+unsafe.Sizeof(*n)) + len(n.bytes) + 8*cap(n.links)
 	for _, k := range n.links {
 		sum += newNodes(k)
 	}

@@ -5,7 +5,7 @@
 // # Use
 //
 // A [Map] is an immutable handle. [Map.Update] gives a new one that shares all untouched nodes with the old one, so a
-// snapshot is a copied pointer. [Map.Root] hashes each new node once, when first asked. A checkpoint of a sealed map
+// snapshot is a copied pointer. An update encodes and hashes each new node once, where it is made. A checkpoint of a sealed map
 // ([WithSeal]) writes what [Map.Save] yields and calls [Map.MarkStored] once that is durable; meanwhile readers and the
 // writer go on with this map and newer ones. [Load] reopens a map from its root: nodes are then read when a path first
 // leads to them.
@@ -16,11 +16,10 @@
 // ([WithCacheBytes], [Map.CachedBytes]): MarkStored lets go of the nodes, which the [NodeStore] has from then on. Nothing in
 // memory grows with the number of entries.
 //
-// A stored node is never decoded into a tree of objects. In the cache it is its own bytes, in a segment with many others
+// A node is never decoded into a tree of objects. In the cache it is its own bytes, in a segment with many others
 // (cache.go), 40 bytes of bookkeeping each and nothing for the garbage collector to follow; to go through it is to find out
-// where in these bytes its parts are. A new node is what differs from the stored one that it replaces: the children that
-// are new as well, and a copy of the old one's bytes for the others. With objects and a pointer for each child a branch of
-// 16 took 1.6 KB, now 700 bytes, and an account's leaf 280 bytes, now 100.
+// where in these bytes its parts are. A new node is its bytes as well, with links to the children that are new too. With
+// objects and a pointer for each child a branch of 16 took 1.6 KB, now 700 bytes, and an account's leaf 280 bytes, now 100.
 //
 // # Structure
 //

@@ -69,16 +69,10 @@ func Load(store NodeStore, root Hash, id NodeID, opts ...Option) (*Map, error) {
 	return m, nil
 }
 
-// Root returns the hash that identifies the map's content. The first call after an update hashes what is new; maps of
-// one lineage take turns at that.
+// Root returns the hash that identifies the map's content.
 func (m *Map) Root() Hash {
 	if m.root == nil {
 		return EmptyRoot()
-	}
-	if !m.root.known.Load() {
-		m.tree.mu.Lock()
-		m.tree.hash(m.root)
-		m.tree.mu.Unlock()
 	}
 	return m.root.hash
 }
@@ -95,14 +89,18 @@ func (m *Map) Get(key []byte) ([]byte, bool, error) {
 		if err != nil {
 			return nil, false, err
 		}
-		if n.path.common(key, at) < int(n.path.len) {
+		if n.path().common(key, at) < int(n.pathLen) {
 			return nil, false, nil
 		}
-		if at += int(n.path.len); at == end {
-			if n.base.shared {
-				return bytes.Clone(n.value), n.has, nil // a few bytes would keep many others in memory
+		if at += int(n.pathLen); at == end {
+			switch {
+			case !n.has:
+				return nil, false, nil
+			case n.shared:
+				return bytes.Clone(n.value()), true, nil // a few bytes would keep many others in memory
+			default:
+				return n.value(), true, nil
 			}
-			return n.value, n.has, nil
 		}
 		var ok bool
 		if r, ok = n.kid(nibbleAt(key, at)); !ok {
@@ -144,8 +142,8 @@ func (w *walk) visit(r ref) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	for i := range int(n.path.len) {
-		w.at = append(w.at, n.path.at(i))
+	for own, i := n.path(), 0; i < int(own.len); i++ {
+		w.at = append(w.at, own.at(i))
 	}
 	if !w.open && bytes.Compare(w.at, w.to) >= 0 {
 		return false, nil // all keys here and later are too great
@@ -153,7 +151,7 @@ func (w *walk) visit(r ref) (bool, error) {
 	if bytes.Compare(w.at, w.from[:min(len(w.from), len(w.at))]) < 0 {
 		return true, nil // all keys here are too small
 	}
-	if n.has && bytes.Compare(w.at, w.from) >= 0 && !w.fn(w.pack(), n.value) {
+	if n.has && bytes.Compare(w.at, w.from) >= 0 && !w.fn(w.pack(), n.value()) {
 		return false, nil
 	}
 	for nibble, kid := range n.children() {

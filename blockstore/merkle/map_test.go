@@ -312,14 +312,14 @@ func TestCorruptionIsNoticed(t *testing.T) {
 
 // A node with the right hash in an impossible place is refused: the hash proves who wrote it, not that it fits.
 func TestMisplacedNode(t *testing.T) {
-	for name, n := range map[string]*node{
+	for name, n := range map[string]*draft{
 		"odd depth": {path: pathOf(1), has: true},
 		"empty key": {has: true},
 	} {
 		store := newMemStore()
-		store.nodes[1] = n.encodeStored(1)
+		store.nodes[1] = encoded(n)
 		var damage *CorruptionError
-		if _, err := Load(store, HashNode(n.encode(nil)), 1); !errors.As(err, &damage) {
+		if _, err := Load(store, HashNode(store.nodes[1]), 1); !errors.As(err, &damage) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}

@@ -1,7 +1,6 @@
 package merkle
 
 import (
-	"bytes"
 	"crypto/sha256"
 	"encoding/binary"
 	"errors"
@@ -49,24 +48,19 @@ func HashNode(enc []byte) Hash {
 
 var errNode = errors.New("malformed node")
 
-// node is one trie node. It never changes once a link points to it. A stored one is a view of its record. A new one says
-// only what is different: it has links to the children that are new as well, and the record of the node that it replaces
-// for the others.
+// node is one trie node: its bytes, and links to those of its children that are not stored. It never changes once a link
+// points to it, and a new one never shares its bytes with anything larger.
 type node struct {
-	path   path
-	value  []byte
-	has    bool    // there is a value, perhaps an empty one
-	bitmap uint16  // which children there are
-	fresh  uint16  // which of them are links
-	links  []*link // one a set bit of fresh, lowest first
-	base   record  // has the others; no bytes if there are none
+	record
+	links []*link // one a set bit of fresh, lowest first
 }
 
-// ref leads to a node: by its link if it has one, otherwise to a stored one by its hash and id.
+// ref leads to a node: by its link if it has one, otherwise to a stored one by its hash and id. The hash is part of what
+// names the child and must not be changed.
 type ref struct {
 	link *link
 	id   NodeID
-	hash Hash
+	hash []byte
 }
 
 // kid returns what leads to the child for a nibble, and whether there is one.
@@ -78,8 +72,7 @@ func (n *node) kid(nibble byte) (ref, bool) {
 	case n.fresh&bit != 0:
 		return ref{link: n.links[rank(n.fresh, nibble)]}, true
 	default:
-		i := rank(n.base.bitmap, nibble)
-		return ref{id: n.base.idOf(i), hash: Hash(n.base.hashOf(i))}, true
+		return n.storedKid(nibble), true
 	}
 }
 
@@ -96,12 +89,12 @@ func (n *node) children() iter.Seq2[byte, ref] {
 	}
 }
 
-// nodeHash returns the node's hash, which must be known.
+// nodeHash returns the node's hash.
 func (r ref) nodeHash() Hash {
 	if r.link != nil {
 		return r.link.hash
 	}
-	return r.hash
+	return Hash(r.hash)
 }
 
 // storedID returns the node's id if it is stored, otherwise 0.
@@ -116,86 +109,52 @@ func (r ref) storedID() NodeID {
 	}
 }
 
-// cost estimates the memory that a new node takes, with its link, in bytes. The record is counted in full, though it may
-// be in the cache as well.
-func (n *node) cost() int64 {
-	return int64(250 + cap(n.path.packed) + len(n.value) + 8*len(n.links) + len(n.base.bytes))
-}
-
-// own returns the node in bytes of its own.
-func (n *node) own() node {
-	if !n.base.shared {
-		return *n
-	}
-	r := n.base
-	r.bytes, r.shared = bytes.Clone(r.bytes), false
-	return r.node()
-}
+// cost estimates the memory that a new node takes, with its link, in bytes.
+func (n *node) cost() int64 { return int64(170 + len(n.bytes) + 8*len(n.links)) }
 
 // link is an edge to a new node, shared by all maps that share the node, and always the edge to one place in the tree: two
-// places with equal nodes have a link and a stored node each. A new link holds its node; the hash is filled in by the
-// first Root above it. Once the node is stored the link lets go of it and only the hash and the id are left.
+// places with equal nodes have a link and a stored node each. A new link holds its node. Once the node is stored the link
+// lets go of it and only the hash and the id are left.
 //
-// Order of publication: hash, then known; id, then stored, then node = nil. So whoever sees no node may read both.
+// Order of publication: id, then stored, then node = nil. So whoever sees no node may read the id.
 type link struct {
-	hash   Hash
-	id     NodeID
-	epoch  uint64 // of the map that made it; 0 for a link that was read from the store
-	known  atomic.Bool
-	stored atomic.Bool
-	node   atomic.Pointer[node]
+	hash     Hash
+	id       NodeID
+	epoch    uint64 // of the map that made it; 0 for a link that was read from the store
+	stored   atomic.Bool
+	replaced atomic.Bool // by a newer map: no use in the cache
+	node     atomic.Pointer[node]
 }
 
 // storedLink makes a link to a stored node.
 func storedLink(h Hash, id NodeID) *link {
 	l := &link{hash: h, id: id}
-	l.known.Store(true)
 	l.stored.Store(true)
 	return l
 }
 
-// encode appends the node's bytes to buf. All children's hashes must be known.
-func (n *node) encode(buf []byte) []byte {
-	buf = append(buf, layoutVersion)
-	buf = binary.AppendUvarint(buf, uint64(n.path.len))
-	buf = n.path.pack(buf)
-	if n.has {
-		buf = append(buf, flagValue)
-		buf = binary.AppendUvarint(buf, uint64(len(n.value)))
-		buf = append(buf, n.value...)
-	} else {
-		buf = append(buf, 0)
-	}
-	buf = binary.BigEndian.AppendUint16(buf, n.bitmap)
-	links := n.links
-	for left := n.bitmap; left != 0; left &= left - 1 {
-		nibble := byte(bits.TrailingZeros16(left))
-		if n.fresh&(1<<nibble) != 0 {
-			invariant(links[0].known.Load(), "node encoded before its child was hashed")
-			buf, links = append(buf, links[0].hash[:]...), links[1:]
-			continue
-		}
-		buf = append(buf, n.base.hashOf(rank(n.base.bitmap, nibble))...)
-	}
-	return buf
-}
+// encoded returns the node's bytes, which its hash covers. They must not be changed, and may be part of something larger.
+func (n *node) encoded() []byte { return n.bytes[:n.idsAt()] }
 
 // encodeStored returns the node's bytes as they are stored under id, children's ids included, which are lower.
 func (n *node) encodeStored(id NodeID) []byte {
-	kids := bits.OnesCount16(n.bitmap)
-	return n.appendStored(make([]byte, 0, 16+len(n.path.packed)+len(n.value)+kids*(len(Hash{})+5)), id)
+	return n.appendStored(make([]byte, 0, n.idsAt()+5*bits.OnesCount16(n.bitmap)), id)
 }
 
 func (n *node) appendStored(buf []byte, id NodeID) []byte {
-	buf = n.encode(buf)
-	for _, kid := range n.children() {
-		if kid.link != nil {
-			kid.id = kid.link.id
+	buf = append(buf, n.encoded()...)
+	links, ids := n.links, n.bytes[n.idsAt():]
+	for left := n.bitmap; left != 0; left &= left - 1 {
+		var kid NodeID
+		if n.fresh&(left&-left) != 0 {
+			kid, links = links[0].id, links[1:]
+		} else if below, size := binary.Uvarint(ids); size > 0 {
+			kid, ids = n.id-NodeID(below), ids[size:]
 		}
-		if kid.id == 0 || kid.id >= id { // checked here: the arguments of invariant take time to put together
-			invariant(false, "child %d of node %d", kid.id, id)
+		if kid == 0 || kid >= id { // checked here: the arguments of invariant take time to put together
+			invariant(false, "child %d of node %d", kid, id)
 		}
-		buf = binary.AppendUvarint(buf, uint64(id-kid.id))
+		buf = binary.AppendUvarint(buf, uint64(id-kid))
 	}
 	return buf
 }

@@ -38,16 +38,16 @@ func (o *Outline) Below(pos []byte, c Child) []byte {
 // len(enc).
 func ReadNode(enc []byte, depth int) (Outline, error) {
 	rec, err := decodeNode(enc)
-	n := rec.node()
+	n := node{record: rec}
 	if err == nil {
 		err = n.fits(depth)
 	}
 	if err != nil {
 		return Outline{}, fmt.Errorf("read state node: %w", err)
 	}
-	out := Outline{Path: n.path.nibbles(), Children: make([]Child, 0, bits.OnesCount16(n.bitmap))}
+	out := Outline{Path: n.path().nibbles(), Children: make([]Child, 0, bits.OnesCount16(n.bitmap))}
 	for nibble, kid := range n.children() {
-		out.Children = append(out.Children, Child{Nibble: nibble, Hash: kid.hash})
+		out.Children = append(out.Children, Child{Nibble: nibble, Hash: Hash(kid.hash)})
 	}
 	return out, nil
 }
@@ -83,19 +83,18 @@ func (m *Map) NodeAt(pos []byte) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	return n.encode(nil), nil
+	return bytes.Clone(n.encoded()), nil
 }
 
 // refAt returns what leads to the node at a position, false if there is none.
 func (m *Map) refAt(pos []byte) (r ref, ok bool, err error) {
-	m.Root() // so that all hashes are known
 	at := 0
 	for r, ok = m.top(); ok && at < len(pos); at++ {
 		n, err := m.tree.load(r, at)
 		if err != nil {
 			return ref{}, false, err
 		}
-		own := n.path.nibbles()
+		own := n.path().nibbles()
 		if at += len(own); at >= len(pos) || !bytes.Equal(pos[at-len(own):at], own) {
 			return ref{}, false, nil
 		}
@@ -124,7 +123,7 @@ func (t *tree) walk(r ref, pos, from []byte, fn func(pos, enc []byte) bool) (boo
 	if err != nil {
 		return false, err
 	}
-	if !above && !fn(pos, n.encode(nil)) {
+	if !above && !fn(pos, bytes.Clone(n.encoded())) {
 		return false, nil
 	}
 	for nibble, kid := range n.children() {
@@ -138,7 +137,7 @@ func (t *tree) walk(r ref, pos, from []byte, fn func(pos, enc []byte) bool) (boo
 
 // below returns the position of a child of the node at pos.
 func (n *node) below(pos []byte, nibble byte) []byte {
-	return append(slices.Concat(pos, n.path.nibbles()), nibble)
+	return append(slices.Concat(pos, n.path().nibbles()), nibble)
 }
 
 // Dropped calls fn with the id of each stored node of m that next does not have at the same position under the same id,
@@ -175,7 +174,7 @@ func (t *tree) dropped(r ref, pos []byte, next *Map, fn func(id NodeID) error) e
 // Check reads the whole subtree whose topmost node has this hash, is stored under id and stands at a position of depth
 // nibbles, and reports the first node that is missing or is not what its hash says.
 func Check(store NodeStore, hash Hash, id NodeID, depth int) error {
-	return newTree(store, []Option{WithCacheBytes(0)}).eachNode(ref{id: id, hash: hash}, depth, func(NodeID) error { return nil })
+	return newTree(store, []Option{WithCacheBytes(0)}).eachNode(ref{id: id, hash: hash[:]}, depth, func(NodeID) error { return nil })
 }
 
 // ReadStored decodes what is stored under id, as ReadNode does a node's bytes.

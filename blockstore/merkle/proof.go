@@ -19,7 +19,6 @@ func (m *Map) Prove(key []byte) ([][]byte, error) {
 	if len(key) == 0 || len(key) > MaxKeyBytes {
 		return nil, fmt.Errorf("key of %d bytes: %w", len(key), ErrKeySize)
 	}
-	m.Root() // all children have their hashes
 	var proof [][]byte
 	depth := 0
 	for r, more := m.top(); more; {
@@ -27,9 +26,9 @@ func (m *Map) Prove(key []byte) ([][]byte, error) {
 		if err != nil {
 			return nil, err
 		}
-		proof = append(proof, n.encode(nil))
+		proof = append(proof, bytes.Clone(n.encoded()))
 		r, more = n.follow(key, depth)
-		depth += int(n.path.len) + 1
+		depth += int(n.pathLen) + 1
 	}
 	return proof, nil
 }
@@ -37,8 +36,8 @@ func (m *Map) Prove(key []byte) ([][]byte, error) {
 // follow returns what leads to the child towards the rest of a key, depth nibbles down; false when the key ends or leaves
 // the tree in this node.
 func (n *node) follow(key []byte, depth int) (ref, bool) {
-	end := depth + int(n.path.len)
-	if end >= 2*len(key) || n.path.common(key, depth) < int(n.path.len) {
+	end := depth + int(n.pathLen)
+	if end >= 2*len(key) || n.path().common(key, depth) < int(n.pathLen) {
 		return ref{}, false
 	}
 	return n.kid(nibbleAt(key, end))
@@ -63,7 +62,7 @@ func VerifyProof(root Hash, key []byte, proof [][]byte) (value []byte, present b
 			return nil, false, fmt.Errorf("node %d has another hash: %w", i, ErrBadProof)
 		}
 		rec, err := decodeNode(enc)
-		n := rec.node()
+		n := node{record: rec}
 		if err == nil {
 			err = n.fits(depth)
 		}
@@ -75,12 +74,12 @@ func VerifyProof(root Hash, key []byte, proof [][]byte) (value []byte, present b
 			return nil, false, fmt.Errorf("%d nodes, the key's way ends elsewhere: %w", len(proof), ErrBadProof)
 		}
 		if !more {
-			if n.has && depth+int(n.path.len) == 2*len(key) && n.path.common(key, depth) == int(n.path.len) {
-				return bytes.Clone(n.value), true, nil
+			if n.has && depth+int(n.pathLen) == 2*len(key) && n.path().common(key, depth) == int(n.pathLen) {
+				return bytes.Clone(n.value()), true, nil
 			}
 			return nil, false, nil
 		}
-		depth, want = depth+int(n.path.len)+1, kid.hash
+		depth, want = depth+int(n.pathLen)+1, Hash(kid.hash)
 	}
 	return nil, false, ErrBadProof // not reached: the last node returns
 }

@@ -6,38 +6,39 @@ import (
 	"math/bits"
 )
 
-// record is a stored node as it stands in memory: the bytes that the store has, checked once, and where in them things
-// are. A branch of 16 children takes less than 700 bytes in one piece, without a pointer for each child. The bytes never
-// change. Those that the cache has are part of a segment; what is kept beyond a call has its own ones.
+// record is a node's bytes, checked once, and where in them things are. A branch of 16 children takes less than 700 bytes
+// in one piece, without a pointer for each child. The bytes never change. Those that the cache has are part of a segment;
+// what is kept beyond a call has its own ones. A stored node has its children's ids behind what the hash covers; a new node
+// has there those of the children that are stored, as what they are below id, which is that of the node it replaces.
 type record struct {
 	bytes    []byte
 	id       NodeID // what the children's ids are relative to
 	valueAt  uint32
 	valueLen uint32
-	kidsAt   uint32 // the children's hashes, then their ids
+	kidsAt   uint32 // the children's hashes, then ids
 	pathLen  uint16 // nibbles
-	bitmap   uint16
+	bitmap   uint16 // which children there are
+	fresh    uint16 // which of them have no id here
 	pathAt   uint8
-	has      bool // there is a value
+	has      bool // there is a value, perhaps an empty one
 	shared   bool // the bytes are part of something larger
 }
 
-// node returns the node that the record holds, without copying it.
-func (r *record) node() node {
-	n := node{
-		path:   path{packed: r.bytes[r.pathAt : int(r.pathAt)+(int(r.pathLen)+1)/2], len: r.pathLen},
-		has:    r.has,
-		bitmap: r.bitmap,
-		base:   *r,
-	}
-	if r.has {
-		n.value = r.bytes[r.valueAt : r.valueAt+r.valueLen : r.valueAt+r.valueLen]
-	}
-	return n
+// path returns the node's path, a view.
+func (r *record) path() path {
+	return path{packed: r.bytes[r.pathAt : int(r.pathAt)+(int(r.pathLen)+1)/2], len: r.pathLen}
+}
+
+// value returns the node's value, a view.
+func (r *record) value() []byte {
+	return r.bytes[r.valueAt : r.valueAt+r.valueLen : r.valueAt+r.valueLen]
 }
 
 // rank is the place of the child for a nibble, which there is, among all children of bitmap.
 func rank(bitmap uint16, nibble byte) int { return bits.OnesCount16(bitmap & (1<<nibble - 1)) }
+
+// idsAt is where the bytes end that the hash covers.
+func (r *record) idsAt() int { return int(r.kidsAt) + bits.OnesCount16(r.bitmap)*len(Hash{}) }
 
 // hashOf returns the hash of the i-th child.
 func (r *record) hashOf(i int) []byte {
@@ -45,20 +46,24 @@ func (r *record) hashOf(i int) []byte {
 	return r.bytes[at : at+len(Hash{})]
 }
 
-// idOf returns the id of the i-th child, 0 if the record has no ids.
-func (r *record) idOf(i int) NodeID {
-	ids := r.bytes[int(r.kidsAt)+bits.OnesCount16(r.bitmap)*len(Hash{}):]
-	if len(ids) == 0 {
-		return 0
+// storedKid returns what leads to the child for a nibble, which is not a fresh one. It has no id if the record has none.
+func (r *record) storedKid(nibble byte) ref {
+	out := ref{hash: r.hashOf(rank(r.bitmap, nibble))}
+	if ids := r.bytes[r.idsAt():]; len(ids) > 0 {
+		below, _ := binary.Uvarint(ids[skipUvarints(ids, rank(r.bitmap&^r.fresh, nibble)):])
+		out.id = r.id - NodeID(below)
 	}
-	at := 0
-	for ; i > 0; at++ {
-		if ids[at] < 0x80 {
-			i--
+	return out
+}
+
+// skipUvarints returns how long the first n numbers are.
+func skipUvarints(in []byte, n int) (at int) {
+	for ; n > 0; at++ {
+		if in[at] < 0x80 {
+			n--
 		}
 	}
-	below, _ := binary.Uvarint(ids[at:])
-	return r.id - NodeID(below)
+	return at
 }
 
 // decodeNode reads an encoded node, all of enc, which it keeps. The children have no id: they can be compared, not

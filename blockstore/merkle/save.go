@@ -65,7 +65,6 @@ func (m *Map) Save(next NodeID, put func(id NodeID, rec []byte) error) (Saved, e
 	invariant(m.sealed && next > 0, "save of a map that is not sealed, or from id %d", next)
 	out := Saved{Next: next}
 	if m.root != nil {
-		m.Root()
 		s := save{put: put, next: next}
 		if err := s.visit(m.root); err != nil {
 			return Saved{}, err
@@ -140,7 +139,7 @@ func (t *tree) eachNode(r ref, depth int, fn func(id NodeID) error) error {
 		}
 	}
 	for _, kid := range n.children() {
-		if err := t.eachNode(kid, depth+int(n.path.len)+1, fn); err != nil {
+		if err := t.eachNode(kid, depth+int(n.pathLen)+1, fn); err != nil {
 			return err
 		}
 	}

@@ -16,7 +16,6 @@ func (m *Map) Stream(fn func(enc []byte) error) error {
 	if m.root == nil {
 		return nil
 	}
-	m.Root() // all children have their hashes
 	s := streamer{tree: m.tree, fn: fn}
 	return s.visit(ref{link: m.root}, 0)
 }
@@ -24,7 +23,6 @@ func (m *Map) Stream(fn func(enc []byte) error) error {
 type streamer struct {
 	tree *tree
 	fn   func(enc []byte) error
-	buf  []byte
 }
 
 func (s *streamer) visit(r ref, depth int) error {
@@ -33,12 +31,11 @@ func (s *streamer) visit(r ref, depth int) error {
 		return err
 	}
 	for _, k := range n.children() {
-		if err := s.visit(k, depth+int(n.path.len)+1); err != nil {
+		if err := s.visit(k, depth+int(n.pathLen)+1); err != nil {
 			return err
 		}
 	}
-	s.buf = n.encode(s.buf[:0])
-	return s.fn(s.buf)
+	return s.fn(n.encoded())
 }
 
 // Builder makes stored nodes of a stream that [Map.Stream] gave out, from a source that is not trusted: a node's children
@@ -130,7 +127,7 @@ func Walk(store NodeStore, root Hash, id NodeID, visit func(id NodeID, hash Hash
 		return nil
 	}
 	w := walker{tree: newTree(store, []Option{WithCacheBytes(0)}), visit: visit}
-	return w.walk(ref{id: id, hash: root}, 0)
+	return w.walk(ref{id: id, hash: root[:]}, 0)
 }
 
 type walker struct {
@@ -139,7 +136,7 @@ type walker struct {
 }
 
 func (w *walker) walk(r ref, depth int) error {
-	if further, err := w.visit(r.id, r.hash); err != nil || !further {
+	if further, err := w.visit(r.id, Hash(r.hash)); err != nil || !further {
 		return err
 	}
 	n, err := w.tree.load(r, depth)
@@ -147,7 +144,7 @@ func (w *walker) walk(r ref, depth int) error {
 		return err
 	}
 	for _, k := range n.children() {
-		if err := w.walk(k, depth+int(n.path.len)+1); err != nil {
+		if err := w.walk(k, depth+int(n.pathLen)+1); err != nil {
 			return err
 		}
 	}

@@ -104,14 +104,14 @@ func TestBuildTrustsNobody(t *testing.T) {
 
 // Nodes that no map has: keys of half bytes, no key at all, too deep.
 func TestBuildRefusesOddTrees(t *testing.T) {
-	leaf := func(path ...byte) []byte { return (&node{path: pathOf(path...), has: true}).encode(nil) }
+	leaf := func(path ...byte) []byte { return encoded(&draft{path: pathOf(path...), has: true}) }
 	over := make([]byte, maxNibbles)
-	inner := &node{path: pathOf(1), bitmap: 3, fresh: 3, links: []*link{
+	inner := encoded(&draft{path: pathOf(1), bitmap: 3, fresh: 3, links: [16]*link{
 		storedLink(HashNode(leaf(over...)), 0), storedLink(HashNode(leaf(2, 2)), 0),
-	}}
+	}})
 	for name, nodes := range map[string][][]byte{
-		"half a byte": {leaf(1)}, "no key": {leaf()}, "too deep": {leaf(over...), leaf(2, 2), inner.encode(nil)},
-		"two maps": {leaf(1, 1), leaf(2, 2)}, "no child": {inner.encode(nil)}, "no node": {{}},
+		"half a byte": {leaf(1)}, "no key": {leaf()}, "too deep": {leaf(over...), leaf(2, 2), inner},
+		"two maps": {leaf(1, 1), leaf(2, 2)}, "no child": {inner}, "no node": {{}},
 	} {
 		if _, _, _, err := build(nodes, 1); !errors.Is(err, ErrBadStream) {
 			t.Errorf("%s: %v", name, err)

@@ -1,10 +1,8 @@
 package merkle
 
 import (
-	"crypto/sha256"
 	"errors"
 	"fmt"
-	"sync"
 )
 
 // NodeStore is where stored nodes are read from. Node returns the bytes that [Map.Save] gave out under this id. They are
@@ -42,9 +40,6 @@ type tree struct {
 
 	sealUpdates int   // see WithSeal
 	sealBytes   int64 //
-
-	mu  sync.Mutex // held while nodes are hashed
-	buf []byte     // scratch for hashing, under mu
 }
 
 // load returns the node that r leads to. depth is the number of nibbles above the node's own path.
@@ -65,17 +60,16 @@ func (t *tree) read(r ref, depth int, k keep) (node, error) {
 		if n := r.link.node.Load(); n != nil {
 			return *n, nil
 		}
-		r.id, r.hash = r.link.id, r.link.hash
+		r.id, r.hash = r.link.id, r.link.hash[:]
 	}
 	rec, err := t.record(r, k)
 	if err != nil {
 		return node{}, err
 	}
-	n := rec.node()
-	if err := n.fits(depth); err != nil {
-		return node{}, &CorruptionError{ID: r.id, Hash: r.hash, Err: err}
+	if err := rec.fits(depth); err != nil {
+		return node{}, &CorruptionError{ID: r.id, Hash: Hash(r.hash), Err: err}
 	}
-	return n, nil
+	return node{record: rec}, nil
 }
 
 // record returns a stored node from the cache, or reads it from the store and checks it.
@@ -96,11 +90,11 @@ func (t *tree) record(r ref, k keep) (record, error) {
 		return record{}, fmt.Errorf("load state node %d: %w", r.id, err)
 	}
 	rec, hashed, err := decodeStored(in, r.id)
-	if err == nil && HashNode(in[:hashed]) != r.hash {
+	if err == nil && HashNode(in[:hashed]) != Hash(r.hash) {
 		err = errHashMismatch
 	}
 	if err != nil {
-		return record{}, &CorruptionError{ID: r.id, Hash: r.hash, Err: err}
+		return record{}, &CorruptionError{ID: r.id, Hash: Hash(r.hash), Err: err}
 	}
 	if k != not {
 		t.cache.put(r.id, in, k == asIfNew)
@@ -109,26 +103,12 @@ func (t *tree) record(r ref, k keep) (record, error) {
 }
 
 // fits reports what is wrong with a node by where it stands: keys are whole bytes and bounded.
-func (n *node) fits(depth int) error {
-	end := depth + int(n.path.len)
-	if end > maxNibbles || (n.has && (end%2 != 0 || end == 0)) || (n.bitmap != 0 && end == maxNibbles) {
+func (r *record) fits(depth int) error {
+	end := depth + int(r.pathLen)
+	if end > maxNibbles || (r.has && (end%2 != 0 || end == 0)) || (r.bitmap != 0 && end == maxNibbles) {
 		return fmt.Errorf("not possible at depth %d: %w", depth, errNode)
 	}
 	return nil
-}
-
-// hash fills in the hashes of l and of all that is new below it. The caller holds mu.
-func (t *tree) hash(l *link) {
-	if l.known.Load() {
-		return
-	}
-	n := l.node.Load()
-	for _, k := range n.links {
-		t.hash(k)
-	}
-	t.buf = n.encode(append(t.buf[:0], nodeDomain...))
-	l.hash = sha256.Sum256(t.buf)
-	l.known.Store(true)
 }
 
 // markStored makes l and all new nodes below it readable from the store only. It returns buf, its scratch.
@@ -140,8 +120,10 @@ func (t *tree) markStored(l *link, buf []byte) []byte {
 	for _, k := range n.links {
 		buf = t.markStored(k, buf)
 	}
-	buf = n.appendStored(buf[:0], l.id)
-	t.cache.put(l.id, buf, true)
+	if !l.replaced.Load() {
+		buf = n.appendStored(buf[:0], l.id)
+		t.cache.put(l.id, buf, true)
+	}
 	l.stored.Store(true)
 	l.node.Store(nil)
 	return buf

@@ -2,6 +2,7 @@ package merkle
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"fmt"
 	"math/bits"
 	"slices"
@@ -11,13 +12,6 @@ import (
 type Change struct {
 	Key, Value []byte
 	Delete     bool
-}
-
-// change is a checked Change.
-type change struct {
-	key   []byte
-	value []byte
-	del   bool
 }
 
 // Update returns the map with all changes applied, in any order; m stays as it is. Keys and values are copied. Setting
@@ -55,7 +49,7 @@ func (m *Map) Update(changes []Change) (*Map, error) {
 	return next, nil
 }
 
-func prepare(changes []Change) ([]change, error) {
+func prepare(changes []Change) ([]Change, error) {
 	for _, c := range changes {
 		if len(c.Key) == 0 || len(c.Key) > MaxKeyBytes {
 			return nil, fmt.Errorf("key of %d bytes: %w", len(c.Key), ErrKeySize)
@@ -64,32 +58,38 @@ func prepare(changes []Change) ([]change, error) {
 			return nil, fmt.Errorf("value of %d bytes: %w", len(c.Value), ErrValueSize)
 		}
 	}
-	sorted := make([]change, len(changes))
-	for i, c := range changes {
-		sorted[i] = change{key: bytes.Clone(c.Key), del: c.Delete}
-		if !c.Delete {
-			sorted[i].value = append(make([]byte, 0, len(c.Value)), c.Value...)
-		}
-	}
-	slices.SortFunc(sorted, func(a, b change) int { return bytes.Compare(a.key, b.key) })
+	sorted := slices.Clone(changes)
+	slices.SortFunc(sorted, func(a, b Change) int { return bytes.Compare(a.Key, b.Key) })
 	for i := 1; i < len(sorted); i++ {
-		if bytes.Equal(sorted[i-1].key, sorted[i].key) {
-			return nil, fmt.Errorf("key %x: %w", sorted[i].key, ErrDuplicateKey)
+		if bytes.Equal(sorted[i-1].Key, sorted[i].Key) {
+			return nil, fmt.Errorf("key %x: %w", sorted[i].Key, ErrDuplicateKey)
 		}
 	}
 	return sorted, nil
 }
 
-// edit is one Update under way.
+// edit is one Update under way. A node is encoded and hashed where it is made, children first, while all of it is in the
+// processor's caches.
 type edit struct {
 	tree     *tree
 	epoch    uint64
 	newBytes int64
 	stale    []staleNode
+	buf      []byte // scratch
 }
 
-func (e *edit) newLink(n *node) *link {
-	l := &link{epoch: e.epoch}
+// newLink makes a node of a draft.
+func (e *edit) newLink(d *draft) *link {
+	buf, size := d.encode(append(e.buf[:0], nodeDomain...))
+	e.buf = buf
+	enc := bytes.Clone(buf[len(nodeDomain):])
+	rec, _, err := cutNode(enc)
+	if err != nil {
+		invariant(false, "new node: %v", err)
+	}
+	rec.bytes, rec.id, rec.fresh = enc, d.base.id, d.fresh
+	n := &node{record: rec, links: d.newLinks()}
+	l := &link{epoch: e.epoch, hash: sha256.Sum256(buf[:size])}
 	l.node.Store(n)
 	e.newBytes += n.cost()
 	return l
@@ -104,54 +104,36 @@ func (e *edit) drop(r ref, n *node) {
 		e.stale = append(e.stale, staleNode{id: id})
 		e.tree.cache.forget(id)
 	case r.link.epoch < e.epoch:
+		r.link.replaced.Store(true)
 		e.stale = append(e.stale, staleNode{link: r.link})
 	default:
 		e.newBytes -= n.cost()
 	}
 }
 
-// draft is a node being put together. It may break the rule that a node has a value or two children. Its children are the
-// links, and those of base that bitmap has and fresh has not.
-type draft struct {
-	path          path
-	value         []byte
-	has           bool
-	borrowed      bool // the value is part of bytes that others own
-	bitmap, fresh uint16
-	base          record
-	links         [16]*link
-}
-
-// set makes l the child for a nibble; nil takes it away.
-func (d *draft) set(nibble byte, l *link) {
-	bit := uint16(1) << nibble
-	d.links[nibble] = l
-	if l == nil {
-		d.bitmap, d.fresh = d.bitmap&^bit, d.fresh&^bit
-		return
-	}
-	d.bitmap, d.fresh = d.bitmap|bit, d.fresh|bit
-}
-
 // update applies sorted changes, at least one, which all lead to r, depth nibbles down. It returns the link to what
 // replaces r's node, nil when nothing is left, and whether the changes changed anything.
-func (e *edit) update(r ref, changes []change, depth int) (l *link, changed bool, err error) {
+func (e *edit) update(r ref, changes []Change, depth int) (l *link, changed bool, err error) {
 	n, err := e.tree.load(r, depth)
 	if err != nil {
 		return nil, false, err
 	}
 	// Between two keys that share a prefix all keys do, so the outer ones tell where the changes leave the path.
-	common := min(n.path.common(changes[0].key, depth), n.path.common(changes[len(changes)-1].key, depth))
+	common := min(n.path().common(changes[0].Key, depth), n.path().common(changes[len(changes)-1].Key, depth))
 	var d draft
-	e.begin(&d, &n, common)
+	if common < int(n.pathLen) {
+		e.split(&d, &n, common)
+	} else {
+		d.replace(&n)
+	}
 	below := depth + common
-	if 2*len(changes[0].key) == below {
+	if 2*len(changes[0].Key) == below {
 		changed = d.apply(changes[0])
 		changes = changes[1:]
 	}
 	for len(changes) > 0 {
 		var nibble byte
-		var group []change
+		var group []Change
 		nibble, group, changes = cutNibble(changes, below)
 		other, err := e.updateKid(&d, nibble, group, below+1)
 		if err != nil {
@@ -168,18 +150,13 @@ func (e *edit) update(r ref, changes []change, depth int) (l *link, changed bool
 }
 
 // updateKid applies changes to a draft's child, which there may not be, and reports whether that made a difference.
-func (e *edit) updateKid(d *draft, nibble byte, changes []change, depth int) (changed bool, err error) {
-	bit := uint16(1) << nibble
+func (e *edit) updateKid(d *draft, nibble byte, changes []Change, depth int) (changed bool, err error) {
 	var l *link
-	switch {
-	case d.bitmap&bit == 0:
+	if kid, ok := d.kid(nibble); ok {
+		l, changed, err = e.update(kid, changes, depth)
+	} else {
 		l = e.build(changes, depth)
 		changed = l != nil
-	case d.fresh&bit != 0:
-		l, changed, err = e.update(ref{link: d.links[nibble]}, changes, depth)
-	default:
-		i := rank(d.base.bitmap, nibble)
-		l, changed, err = e.update(ref{id: d.base.idOf(i), hash: Hash(d.base.hashOf(i))}, changes, depth)
 	}
 	if changed && err == nil {
 		d.set(nibble, l)
@@ -187,87 +164,43 @@ func (e *edit) updateKid(d *draft, nibble byte, changes []change, depth int) (ch
 	return changed, err
 }
 
-// begin starts from n, cut after the first common nibbles of its path: what is below becomes the only child.
-func (e *edit) begin(d *draft, n *node, common int) {
-	if common < int(n.path.len) {
-		d.path = n.path.cut(0, common).clone()
-		lower := n.own()
-		lower.path = lower.path.cut(common+1, int(n.path.len))
-		d.set(n.path.at(common), e.newLink(&lower))
-		return
-	}
-	if n.bitmap == 0 && n.base.bytes != nil { // a stored leaf: the record goes, and would stay for these few bytes
-		d.path, d.value, d.has, d.borrowed = n.path.clone(), n.value, n.has, true
-		return
-	}
-	own := n.own()
-	d.path, d.value, d.has = own.path, own.value, own.has
-	d.bitmap, d.fresh, d.base = own.bitmap, own.fresh, own.base
-	links := n.links
-	for left := n.fresh; left != 0; left &= left - 1 {
-		d.links[bits.TrailingZeros16(left)], links = links[0], links[1:]
-	}
-}
-
-// apply changes the draft's own value and reports whether that made a difference.
-func (d *draft) apply(c change) bool {
-	if c.del {
-		changed := d.has
-		d.value, d.has, d.borrowed = nil, false, false
-		return changed
-	}
-	if d.has && bytes.Equal(d.value, c.value) {
-		return false
-	}
-	d.value, d.has, d.borrowed = c.value, true, false
-	return true
+// split starts from n, cut after the first common nibbles of its path: what is below becomes the only child.
+func (e *edit) split(d *draft, n *node, common int) {
+	var lower draft
+	lower.replace(n)
+	lower.path = lower.path.cut(common+1, int(n.pathLen))
+	d.path = n.path().cut(0, common)
+	d.set(n.path().at(common), e.newLink(&lower))
 }
 
 // finish makes a node of the draft: nothing if it is empty; merged with its child if that is all it has.
 func (e *edit) finish(d *draft, depth int) (*link, error) {
 	count := bits.OnesCount16(d.bitmap)
 	if d.has || count > 1 {
-		return e.newLink(d.node()), nil
+		return e.newLink(d), nil
 	}
 	if count == 0 {
 		return nil, nil
 	}
 	nibble := byte(bits.TrailingZeros16(d.bitmap))
-	half := d.node()
-	only, _ := half.kid(nibble)
+	only, _ := d.kid(nibble)
 	child, err := e.tree.load(only, depth+int(d.path.len)+1)
 	if err != nil {
 		return nil, err
 	}
 	e.drop(only, &child)
-	child = child.own()
-	child.path = join(d.path, nibble, child.path)
-	return e.newLink(&child), nil
-}
-
-func (d *draft) node() *node {
-	n := &node{path: d.path, value: d.value, has: d.has, bitmap: d.bitmap, fresh: d.fresh}
-	if d.borrowed {
-		n.value = bytes.Clone(d.value)
-	}
-	if d.bitmap != d.fresh {
-		n.base = d.base
-	}
-	if d.fresh != 0 {
-		n.links = make([]*link, 0, bits.OnesCount16(d.fresh))
-		for left := d.fresh; left != 0; left &= left - 1 {
-			n.links = append(n.links, d.links[bits.TrailingZeros16(left)])
-		}
-	}
-	return n
+	var merged draft
+	merged.replace(&child)
+	merged.path = join(d.path, nibble, merged.path)
+	return e.newLink(&merged), nil
 }
 
 // build makes the subtree of the sets among sorted changes, nil if there is none.
-func (e *edit) build(changes []change, depth int) *link {
-	if slices.ContainsFunc(changes, func(c change) bool { return c.del }) {
-		kept := make([]change, 0, len(changes))
+func (e *edit) build(changes []Change, depth int) *link {
+	if slices.ContainsFunc(changes, func(c Change) bool { return c.Delete }) {
+		kept := make([]Change, 0, len(changes))
 		for _, c := range changes {
-			if !c.del {
+			if !c.Delete {
 				kept = append(kept, c)
 			}
 		}
@@ -276,27 +209,27 @@ func (e *edit) build(changes []change, depth int) *link {
 	if len(changes) == 0 {
 		return nil
 	}
-	first := keyPath(changes[0].key, depth)
+	first := keyPath(changes[0].Key, depth)
 	var d draft
-	d.path = first.cut(0, first.common(changes[len(changes)-1].key, depth))
+	d.path = first.cut(0, first.common(changes[len(changes)-1].Key, depth))
 	depth += int(d.path.len)
-	if 2*len(changes[0].key) == depth {
-		d.value, d.has = changes[0].value, true
+	if 2*len(changes[0].Key) == depth {
+		d.value, d.has = changes[0].Value, true
 		changes = changes[1:]
 	}
 	for len(changes) > 0 {
 		var nibble byte
-		var group []change
+		var group []Change
 		nibble, group, changes = cutNibble(changes, depth)
 		d.set(nibble, e.build(group, depth+1))
 	}
-	return e.newLink(d.node())
+	return e.newLink(&d)
 }
 
 // cutNibble returns the run of sorted changes at the front that have the same nibble at depth, and what is left.
-func cutNibble(changes []change, depth int) (nibble byte, group, rest []change) {
-	nibble, n := nibbleAt(changes[0].key, depth), 1
-	for n < len(changes) && nibbleAt(changes[n].key, depth) == nibble {
+func cutNibble(changes []Change, depth int) (nibble byte, group, rest []Change) {
+	nibble, n := nibbleAt(changes[0].Key, depth), 1
+	for n < len(changes) && nibbleAt(changes[n].Key, depth) == nibble {
 		n++
 	}
 	return nibble, changes[:n], changes[n:]

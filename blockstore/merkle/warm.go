@@ -52,7 +52,7 @@ func (w *warming) visit(r ref, depth, level int) error {
 		if w.enough() {
 			break
 		}
-		if err := w.visit(kid, depth+int(n.path.len)+1, level+1); err != nil {
+		if err := w.visit(kid, depth+int(n.pathLen)+1, level+1); err != nil {
 			return err
 		}
 	}

@@ -1,6 +1,7 @@
 package chain
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -178,6 +179,23 @@ func (g *Genesis) Validate() error {
 }
 
 func (g *Genesis) validateBalances(report func(format string, args ...any)) {
+	supply, fits, full := g.supply()
+	for asset := range supply {
+		full = full && validName(asset)
+	}
+	if !full {
+		g.reportBalances(report)
+	}
+	if !fits {
+		report("balances: all accounts together hold 2^256 or more of an asset")
+	}
+	if len(supply) > maxAssets {
+		report("balances: %d assets, at most %d", len(supply), maxAssets)
+	}
+}
+
+// reportBalances reports what is wrong with single balances, in order.
+func (g *Genesis) reportBalances(report func(format string, args ...any)) {
 	for _, k := range g.accounts() {
 		byAsset := g.Balances[k]
 		if len(byAsset) == 0 {
@@ -192,13 +210,6 @@ func (g *Genesis) validateBalances(report func(format string, args ...any)) {
 				report("balances.%s.%s: is zero", k, asset)
 			}
 		}
-	}
-	supply, ok := g.supply()
-	if !ok {
-		report("balances: all accounts together hold 2^256 or more of an asset")
-	}
-	if len(supply) > maxAssets {
-		report("balances: %d assets, at most %d", len(supply), maxAssets)
 	}
 }
 
@@ -233,17 +244,31 @@ func (g *Genesis) accounts() []PublicKey {
 	return slices.SortedFunc(maps.Keys(g.Balances), comparePublicKeys)
 }
 
-// supply returns the total of every asset, and false if one does not fit 256 bits.
-func (g *Genesis) supply() (map[string]Amount, bool) {
-	total := map[string]Amount{NativeAsset: {}}
-	fits := true
+// supply returns the total of every asset, whether all of them fit 256 bits, and whether every account has something and
+// nothing of which it has zero.
+func (g *Genesis) supply() (total map[string]Amount, fits, full bool) {
+	total = map[string]Amount{NativeAsset: {}}
+	fits, full = true, true
 	for _, byAsset := range g.Balances {
+		full = full && len(byAsset) > 0
 		for asset, a := range byAsset {
 			sum, ok := total[asset].Add(a)
 			total[asset], fits = sum, fits && ok
+			full = full && !a.IsZero()
 		}
 	}
-	return total, fits
+	return total, fits, full
+}
+
+// account returns what an account starts with.
+func (g *Genesis) account(k PublicKey) (a account) {
+	byAsset := g.Balances[k]
+	a.holdings = make([]holding, 0, len(byAsset))
+	for asset, amount := range byAsset {
+		a.holdings = append(a.holdings, holding{asset, amount})
+	}
+	slices.SortFunc(a.holdings, func(x, y holding) int { return strings.Compare(x.asset, y.asset) })
+	return a
 }
 
 // clone returns a copy that shares nothing.
@@ -258,7 +283,7 @@ func (g *Genesis) clone() *Genesis {
 	return &c
 }
 
-func comparePublicKeys(a, b PublicKey) int { return strings.Compare(string(a[:]), string(b[:])) }
+func comparePublicKeys(a, b PublicKey) int { return bytes.Compare(a[:], b[:]) }
 
 // validName reports whether s is 1 to 64 characters that need no escape anywhere.
 func validName(s string) bool {

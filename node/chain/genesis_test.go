@@ -90,9 +90,9 @@ func TestValidateReportsEverything(t *testing.T) {
 	}
 }
 
-// Everything in the file must change the genesis hash; how it is written must not.
+// Everything in the file must change the genesis hash, and that of what it is made of; how it is written must not.
 func TestGenesisHashCoversTheFile(t *testing.T) {
-	hash := func(text string) block.Hash {
+	hash := func(text string) (block.Hash, [32]byte) {
 		g, err := ParseGenesis([]byte(text))
 		if err != nil {
 			t.Fatal(err)
@@ -101,7 +101,8 @@ func TestGenesisHashCoversTheFile(t *testing.T) {
 		if g.ChainVersion != LedgerVersion {
 			apps = append(apps, renamed{version: g.ChainVersion})
 		}
-		b, s, err := newExecutor(t, g, apps...).Genesis(nil)
+		e := newExecutor(t, g, apps...)
+		b, s, err := e.Genesis(nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -110,10 +111,10 @@ func TestGenesisHashCoversTheFile(t *testing.T) {
 			h.TimeMs != g.Created.UnixMilli() || h.StateRoot != s.Root() || s.BlockHash() != b.Hash() || s.Height() != 0 {
 			t.Fatalf("genesis header %+v", h)
 		}
-		return b.Hash()
+		return b.Hash(), e.GenesisSource()
 	}
 	good := genesisText()
-	want := hash(good)
+	want, source := hash(good)
 	a, b, other := newWallet(0).pub.String(), newWallet(1).pub.String(), newWallet(2).pub.String()
 	for _, c := range []struct {
 		name, from, to string
@@ -137,8 +138,8 @@ func TestGenesisHashCoversTheFile(t *testing.T) {
 		{"owner", `"` + b + `":{`, `"` + other + `":{`, false},
 	} {
 		text := strings.Replace(good, c.from, c.to, 1)
-		if (hash(text) == want) != c.same {
-			t.Errorf("%s: same hash is %v", c.name, !c.same)
+		if got, from := hash(text); (got == want) != c.same || (from == source) != c.same {
+			t.Errorf("%s: same hash is %v, same source %v", c.name, got == want, from == source)
 		}
 	}
 }

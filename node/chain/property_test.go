@@ -194,7 +194,7 @@ func checkAgainst(t *testing.T, g *Genesis, ws []wallet, s *State, model *naive)
 			sums[asset] = sum
 		}
 	}
-	supply, _ := g.supply()
+	supply, _, _ := g.supply()
 	if !reflect.DeepEqual(sums, supply) {
 		t.Fatalf("sums %v, issued %v", sums, supply)
 	}

@@ -55,17 +55,17 @@ func compare(ctx context.Context, o options) (err error) {
 			}
 		}
 	}
-	fmt.Printf("%10s %8s %6s %8s %6s %7s %8s %8s %9s %8s %8s %8s %8s %8s\n", "accounts", "tx/s", "ratio", "cpu/tx", "ratio", "fill s",
-		"peak MB", "cache MB", "B/tx disk", "log B/tx", "store MB", "proof B", "make us", "check us")
+	fmt.Printf("%10s %8s %6s %8s %6s %7s %8s %8s %9s %6s %6s %6s %7s %8s %8s %8s %8s\n", "accounts", "tx/s", "ratio", "cpu/tx", "ratio", "fill s",
+		"peak MB", "cache MB", "B/tx disk", "log", "mark", "flush", "compact", "store MB", "proof B", "make us", "check us")
 	first := all[0].sum
 	for _, c := range all {
 		var r result
 		if err := c.ask("end", &r); err != nil {
 			return fmt.Errorf("%d accounts: %w", c.accounts, err)
 		}
-		fmt.Printf("%10d %8.0f %6.2f %6.1fus %6.2f %7.0f %8.0f %8.0f %9.0f %8.0f %8.0f %8.0f %8.0f %8.0f\n", c.accounts,
+		fmt.Printf("%10d %8.0f %6.2f %6.1fus %6.2f %7.0f %8.0f %8.0f %9.0f %6.0f %6.0f %6.0f %7.0f %8.0f %8.0f %8.0f %8.0f\n", c.accounts,
 			float64(c.sum.Txs)/c.sum.Wall, first.Wall/c.sum.Wall, 1e6*c.sum.CPU/float64(c.sum.Txs), first.CPU/c.sum.CPU, r.FillSeconds,
-			r.PeakMB, r.CacheMB, r.DiskPerTx, r.LogPerTx, r.StoreMB, r.ProofBytes, r.ProveMicros, r.CheckMicros)
+			r.PeakMB, r.CacheMB, r.DiskPerTx, r.LogPerTx, r.MarkPerTx, r.FlushPerTx, r.CompactPerTx, r.StoreMB, r.ProofBytes, r.ProveMicros, r.CheckMicros)
 	}
 	return nil
 }

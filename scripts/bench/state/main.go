@@ -15,6 +15,7 @@ type options struct {
 	txs        int
 	slice      int
 	blocks     int
+	genesis    int
 	dir        string
 	cold       bool
 	cache      int64
@@ -30,6 +31,7 @@ func main() {
 	flag.IntVar(&o.txs, "txs", 200_000, "transactions for each size")
 	flag.IntVar(&o.slice, "slice", 20_000, "transactions that one size executes before the next one has its turn")
 	flag.IntVar(&o.blocks, "blocks", 0, "measure a start on a store of so many blocks instead")
+	flag.IntVar(&o.genesis, "genesis", 0, "measure a start with a genesis of so many accounts instead")
 	flag.StringVar(&o.dir, "dir", "", "where the stores are made (default: the folder for temporary files)")
 	limits := node.DefaultLimits()
 	flag.Int64Var(&o.cache, "cache-mb", limits.CacheBytes>>20, "the store's cache")
@@ -51,14 +53,17 @@ func run(ctx context.Context, o options) error {
 		return measure(ctx, o, o.child)
 	case o.blocks > 0:
 		return start(ctx, o)
+	case o.genesis > 0:
+		return startGenesis(ctx, o)
 	}
 	return compare(ctx, o)
 }
 
 // result is what one size gave.
 type result struct {
-	FillSeconds, PeakMB, DiskPerTx, LogPerTx, StoreMB, CacheMB float64
-	ProofBytes, ProveMicros, CheckMicros                       float64
+	FillSeconds, PeakMB, StoreMB, CacheMB                    float64
+	DiskPerTx, LogPerTx, MarkPerTx, FlushPerTx, CompactPerTx float64
+	ProofBytes, ProveMicros, CheckMicros                     float64
 }
 
 func since(t time.Time) float64 { return time.Since(t).Seconds() }

@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"runtime/pprof"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -124,16 +125,22 @@ func (w *world) fill(ctx context.Context, n int, cold bool) error {
 	if err != nil || !ok {
 		return fmt.Errorf("no account to copy: %w", err)
 	}
-	for from := 0; from < n; {
-		to := min(from+max(20_000, n/10), n)
-		changes := make([]merkle.Change, 0, to-from)
-		for ; from < to; from++ {
-			changes = append(changes, merkle.Change{Key: chain.AccountKey(account(uint64(from))), Value: value})
+	keys := make([]chain.PublicKey, n)
+	for i := range keys {
+		keys[i] = account(uint64(i))
+	}
+	slices.SortFunc(keys, func(a, b chain.PublicKey) int { return bytes.Compare(a[:], b[:]) })
+	for len(keys) > 0 {
+		part := keys[:min(20_000, len(keys))]
+		keys = keys[len(part):]
+		changes := make([]merkle.Change, 0, len(part))
+		for _, k := range part {
+			changes = append(changes, merkle.Change{Key: chain.AccountKey(k), Value: value})
 		}
 		if m, err = m.Update(changes); err != nil {
 			return err
 		}
-		if from == n {
+		if len(keys) == 0 {
 			m = m.Seal()
 		}
 		if m.Sealed() {
@@ -272,7 +279,7 @@ type execution struct {
 	to       func() chain.PublicKey
 	txs      int
 	disk     int64 // bytes written up to the first slice
-	log      uint64
+	parts    blockstore.Written
 	started  bool
 	inFlight chan struct{} // blocks that wait for their fsync
 }
@@ -292,7 +299,7 @@ func (e *execution) slice(ctx context.Context, txs, blockTxs int) (s slice, err 
 	}
 	runtime.GC() // of what making them left
 	if !e.started {
-		e.started, e.log = true, e.w.store.Stats().Bytes
+		e.started, e.parts = true, e.w.store.Written()
 		if e.disk, err = written(); err != nil {
 			return s, err
 		}
@@ -372,7 +379,10 @@ func (e *execution) report(r *result) (err error) {
 	}
 	r.StoreMB, r.CacheMB = float64(u.StoreBytes)/(1<<20), float64(e.w.st.Map().CachedBytes())/(1<<20)
 	r.DiskPerTx = float64(disk-e.disk) / float64(e.txs)
-	r.LogPerTx = float64(e.w.store.Stats().Bytes-e.log) / float64(e.txs)
+	parts := e.w.store.Written()
+	perTx := func(now, before uint64) float64 { return float64(now-before) / float64(e.txs) }
+	r.LogPerTx, r.MarkPerTx = perTx(parts.Log, e.parts.Log), perTx(parts.Mark, e.parts.Mark)
+	r.FlushPerTx, r.CompactPerTx = perTx(parts.Flushed, e.parts.Flushed), perTx(parts.Compacted, e.parts.Compacted)
 	return nil
 }
 
