@@ -26,7 +26,7 @@ SEEDS    ?= 1-200
 # How long `make test-full` spends on each fuzz target.
 FUZZTIME ?= 30s
 
-.PHONY: help setup build run deb deb-test guide-test test race-test faults-test sim-test test-full fuzz sim sim-long \
+.PHONY: help setup build run deb deb-test s3-test guide-test test race-test faults-test sim-test test-full fuzz sim sim-long \
 	explore explore-deep lint fmt bench bench-failover bench-busy bench-handover \
 	page-test chaos chaos-build chaos-short chaos-long chaos-injected chaos-mutants clean
 
@@ -44,6 +44,9 @@ deb: ## a Debian package, in dist/
 
 deb-test: ## install, upgrade, remove and purge it (root: an overlay over this system, or over BATON_DEB_ROOT)
 	$(GO) -C scripts/deb test -count=1 -v ./...
+
+s3-test: ## share a chain by a real object store (versitygw, built for it)
+	$(GO) -C scripts/s3test test -count=1 -v ./...
 
 guide-test: ## run every command of scripts/OPERATING.md (root: machines of network namespaces)
 	$(GO) -C scripts/chaos test -count=1 -v ./guide

@@ -121,7 +121,7 @@ func (u *uploader) read(open Open, r Range) (*Reader, func(), error) {
 	}
 	done := func() {
 		a.Close()
-		body.Close() //nolint:errcheck,gosec // only read from
+		body.Close() //nolint:errcheck // only read from
 	}
 	if u.head = a.Header(); u.head.Genesis != u.set.genesis {
 		done()
@@ -280,7 +280,7 @@ func (u *uploader) storeState(a *Reader) error {
 		failed <- err
 	}()
 	err = u.put(u.set.stateName(u.head.From), in)
-	in.CloseWithError(err) //nolint:errcheck // never fails
+	in.CloseWithError(err)
 	if read := <-failed; read != nil && err == nil {
 		return read
 	}

@@ -243,9 +243,26 @@ func (s *sim) transfer() {
 		l.do(func(now core.Instant) {
 			if l.el.Transfer(now, to) == nil {
 				s.count.hit("transfer begun")
+				s.deserted(to)
 			}
 		})
 	}
+}
+
+// deserted has a handover fail now and then: who was named stands still until the leader has given up on it.
+func (s *sim) deserted(to core.NodeID) {
+	i := slices.IndexFunc(s.nodes, func(n *node) bool { return n.id == to })
+	if i < 0 || s.side.IntN(3) > 0 {
+		return
+	}
+	n := s.nodes[i]
+	gen := n.gen
+	n.pause(false)
+	s.after(2*int64(s.tm.MinElection), func() {
+		if gen == n.gen {
+			n.resume()
+		}
+	})
 }
 
 // partition cuts links and mends exactly those later.

@@ -20,7 +20,8 @@ const (
 type sim struct {
 	opt     Options
 	rng     *rand.Rand
-	now     int64 // true time, nanoseconds
+	side    *rand.Rand // for what was added later: seeds stay what they were where it draws nothing
+	now     int64      // true time, nanoseconds
 	todo    agenda
 	nodes   []*node
 	byID    map[core.NodeID]*node
@@ -42,7 +43,7 @@ type sim struct {
 
 func newSim(seed uint64, opt Options) *sim {
 	s := &sim{
-		opt: opt, rng: rand.New(rand.NewPCG(seed, 0xba70)), byID: map[core.NodeID]*node{},
+		opt: opt, rng: rand.New(rand.NewPCG(seed, 0xba70)), side: rand.New(rand.NewPCG(seed, 0xba71)), byID: map[core.NodeID]*node{},
 		tm: core.DefaultTiming(1), led: newLedger(), count: newCounters(),
 	}
 	s.chk = NewChecker(s.led.blocks[s.led.zero.Hash])

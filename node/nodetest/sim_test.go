@@ -4,6 +4,7 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"runtime/debug"
 	"slices"
 	"strconv"
 	"strings"
@@ -43,6 +44,8 @@ func seedRange(t *testing.T) (from, to uint64) {
 
 // TestSimulation runs the whole cluster for many seeds.
 func TestSimulation(t *testing.T) {
+	// What a run holds is small, and it makes garbage all the time.
+	defer debug.SetGCPercent(debug.SetGCPercent(800))
 	from, to := seedRange(t)
 	opt := Options{}
 	if from == to && testing.Verbose() {

@@ -2,4 +2,5 @@
 
 package raftifytest_test
 
-const defaultSeeds = 5000
+// defaultSeeds are, with the 2000 of node/nodetest, ten thousand.
+const defaultSeeds = 8000

@@ -123,7 +123,7 @@ func fill(r io.Reader, buf []byte) (n int, last bool, err error) {
 	for n < len(buf) {
 		m, err := r.Read(buf[n:])
 		n += m
-		if err == io.EOF { //nolint:errorlint // an error that wraps it is one
+		if err == io.EOF { // not one that wraps it
 			return n, true, nil
 		}
 		if err != nil {

@@ -75,7 +75,7 @@ func (s *store) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		s.get(w, r, key)
 	case "begin":
 		s.parts[key] = map[int][]byte{}
-		fmt.Fprintf(w, "<InitiateMultipartUploadResult><Bucket>bucket</Bucket><Key>%s</Key><UploadId>id</UploadId></InitiateMultipartUploadResult>", key)
+		_, _ = fmt.Fprintf(w, "<InitiateMultipartUploadResult><Bucket>bucket</Bucket><Key>%s</Key><UploadId>id</UploadId></InitiateMultipartUploadResult>", key)
 	case "part":
 		n, _ := strconv.Atoi(q.Get("partNumber"))
 		s.parts[key][n] = body
@@ -100,7 +100,7 @@ func (s *store) complete(w http.ResponseWriter, key string) {
 	}
 	s.objects[key] = all
 	delete(s.parts, key)
-	fmt.Fprintf(w, "<CompleteMultipartUploadResult><Bucket>bucket</Bucket><Key>%s</Key><ETag>%s</ETag></CompleteMultipartUploadResult>", key, etag(all))
+	_, _ = fmt.Fprintf(w, "<CompleteMultipartUploadResult><Bucket>bucket</Bucket><Key>%s</Key><ETag>%s</ETag></CompleteMultipartUploadResult>", key, etag(all))
 }
 
 func (s *store) get(w http.ResponseWriter, r *http.Request, key string) {
@@ -138,7 +138,7 @@ func (s *store) list(w http.ResponseWriter, prefix, after string) {
 		}
 		out.Contents = append(out.Contents, item{key, len(s.objects[key])})
 	}
-	_ = xml.NewEncoder(w).Encode(out) //nolint:errchkjson // a test's
+	_ = xml.NewEncoder(w).Encode(out)
 }
 
 func etag(data []byte) string {
@@ -148,7 +148,7 @@ func etag(data []byte) string {
 
 func answer(w http.ResponseWriter, status int, code string) {
 	w.WriteHeader(status)
-	fmt.Fprintf(w, "<Error><Code>%s</Code><Message>no</Message></Error>", code)
+	_, _ = fmt.Fprintf(w, "<Error><Code>%s</Code><Message>no</Message></Error>", code)
 }
 
 // hangUp ends the connection.
