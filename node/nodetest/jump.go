@@ -96,7 +96,7 @@ func (n *node) perhapsBring() {
 	}
 }
 
-// bring asks some node for the state of its newest certified block, and jumps to it when it has arrived.
+// bring asks all others for the state of their newest certified block, and jumps to one when it has arrived.
 func (n *node) bring() {
 	s, gen := n.s, n.gen
 	if n.bringing || !n.up || len(s.nodes) < 2 {
@@ -110,27 +110,34 @@ func (n *node) bring() {
 			n.el.Poke(now)
 		}
 	}
-	peer := s.nodes[(n.i+1+s.rng.IntN(len(s.nodes)-1))%len(s.nodes)]
 	n.do(func(now core.Instant) { n.ch.AwaitState(now, true) })
 	offered := false
-	s.net.send(&packet{from: n, to: peer, what: "want a state", fn: func(core.Instant) {
-		b, cterm := peer.offer()
-		if b == nil {
-			return
+	for _, peer := range s.nodes {
+		if peer == n {
+			continue
 		}
-		s.net.send(&packet{from: peer, to: n, what: "Offer", fn: func(core.Instant) {
-			if gen != n.gen || !n.bringing || offered {
+		s.net.send(&packet{from: n, to: peer, what: "want a state", fn: func(core.Instant) {
+			b, cterm := peer.offer()
+			if b == nil {
 				return
 			}
-			offered = true
-			s.after(s.jitter(s.set.bring), func() {
-				n.doFor(gen, func(now core.Instant) {
-					n.arrived(now, b, cterm)
-					done(now)
+			s.net.send(&packet{from: peer, to: n, what: "Offer", fn: func(core.Instant) {
+				if gen != n.gen || !n.bringing || offered {
+					return
+				}
+				if b.Header.Height <= n.ch.Commit().Height && s.rng.IntN(4) > 0 {
+					return // mostly it is seen that another one's is newer
+				}
+				offered = true
+				s.after(s.jitter(s.set.bring), func() {
+					n.doFor(gen, func(now core.Instant) {
+						n.arrived(now, b, cterm)
+						done(now)
+					})
 				})
-			})
+			}})
 		}})
-	}})
+	}
 	s.after(int64(s.tm.MinElection)/2, func() {
 		if !offered {
 			n.doFor(gen, done)

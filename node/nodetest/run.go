@@ -174,7 +174,21 @@ func (s *sim) resumeLimit(q []*node) time.Duration {
 			return 4 * limit
 		}
 	}
-	return limit
+	return limit + s.fetchTime()
+}
+
+// fetchTime is what whoever wins may need to fetch the bodies that it lacks, one answer after the other: as long as they
+// come it makes progress (R6). It matters only in runs whose answers have a block or two; a node's have hundreds.
+func (s *sim) fetchTime() time.Duration {
+	behind := 0
+	for _, n := range s.nodes {
+		behind = max(behind, int(s.decided())-int(n.disk.im.commit.Ref.Height)) //nolint:gosec // a height of a run fits
+	}
+	if answers := behind / s.set.batch; answers > 8 {
+		s.count.hit("far behind at the heal")
+		return time.Duration(answers) * s.tm.MinElection / 4
+	}
+	return 0
 }
 
 func ids(q []*node) []core.NodeID {
