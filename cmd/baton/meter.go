@@ -121,6 +121,10 @@ func (m *meter) put(always bool, text string, s step) {
 func (m *meter) end() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	m.leave()
+}
+
+func (m *meter) leave() {
 	if m.screen && m.width > 0 {
 		fmt.Fprintln(m.cmd.OutOrStdout()) //nolint:errcheck // it is only a show
 		m.width = 0
@@ -144,10 +148,13 @@ func (m *meter) logger(c config.Log) zerolog.Logger {
 	return newLogger(meterLog{m}, c)
 }
 
+// meterLog is where several goroutines log at a time.
 type meterLog struct{ m *meter }
 
 func (l meterLog) Write(b []byte) (int, error) {
-	l.m.end()
+	l.m.mu.Lock()
+	defer l.m.mu.Unlock()
+	l.m.leave()
 	if _, err := l.m.cmd.OutOrStdout().Write(b); err != nil {
 		return 0, err
 	}
