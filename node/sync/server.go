@@ -185,6 +185,9 @@ func (s *Server) refuse(w http.ResponseWriter, r *http.Request, err error) {
 		http.Error(w, no.text, no.status)
 		return
 	}
+	if r.Context().Err() != nil {
+		return // whoever asked is gone
+	}
 	_, blockDamage := errors.AsType[*blockstore.CorruptionError](err)
 	_, stateDamage := errors.AsType[*merkle.CorruptionError](err)
 	switch {
