@@ -22,8 +22,8 @@ const (
 	SyncBlock
 	// SyncArchive is SyncBlock, and keeps all blocks and all states.
 	SyncArchive
-	// SyncFrom takes over the state of a given height, or of the first one above it that others have, and executes every
-	// block from there on.
+	// SyncFrom takes over the state of a given height, or the newest one below it, or else the first one above it that others
+	// have, and executes every block from there on.
 	SyncFrom
 )
 
