@@ -81,9 +81,12 @@ func schedule38(opt Options) *script {
 	a.disk.im.prune(a.disk.im.commit.Ref.Height)
 	a.revive()
 	s.candidates = "c"
+	stood := false
+	s.drop(func(p *packet) bool { return !stood && p.to == c && p.what == "Offer" }) // or it would jump before it stands
 	s.isolate(c, false)
 	s.expect(20, "c wins", func() bool { return c.status.Role == core.RoleLeader })
 	s.expect(20, "c gives up", func() bool { return c.status.Role != core.RoleLeader })
+	stood = true
 	s.candidates = "ac"
 	s.demand(40 * s.tm.MinElection)
 	s.expect(20, "c follows from where it jumped to", func() bool { return c.disk.im.base() > 1 && c.ch.Commit().Height >= s.decided() })
