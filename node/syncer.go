@@ -186,10 +186,14 @@ func (s *syncer) wanted() bool {
 	if n.cfg.Sync.Mode == SyncFrom {
 		return s.highest() >= n.cfg.Sync.From
 	}
+	return s.needs(own) || s.highest() > own+n.cfg.Limits.CheckpointEvery
+}
+
+// needs reports whether somebody has pruned blocks that a node whose chain is final up to own would have to get.
+func (s *syncer) needs(own block.Height) bool {
 	s.mu.Lock()
-	needs := s.need > own+1
-	s.mu.Unlock()
-	return needs || s.highest() > own+n.cfg.Limits.CheckpointEvery
+	defer s.mu.Unlock()
+	return s.need > own+1
 }
 
 // highest is the greatest final height that any other node is known to have.

@@ -16,13 +16,10 @@ import (
 func (s *syncer) weigh(offer nodesync.Offer) error {
 	n := s.n
 	h, own := offer.Final.Block.Header.Height, n.finals.height()
-	s.mu.Lock()
-	needs := s.need > own+1
-	s.mu.Unlock()
 	switch {
 	case h <= n.store.Committed().Height:
 		return fmt.Errorf("%w: the newest state that is offered is that of block %d, this node is at %d", errNotWorth, h, own)
-	case needs || n.cfg.Sync.Mode == SyncFrom || h > own+n.cfg.Limits.CheckpointEvery:
+	case s.needs(own) || n.cfg.Sync.Mode == SyncFrom || h > own+n.cfg.Limits.CheckpointEvery:
 		return nil
 	}
 	return errNotWorth
