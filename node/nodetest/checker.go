@@ -405,13 +405,17 @@ func (c *Checker) CommitOf(id core.NodeID, inc core.Inc, ref replication.Ref) {
 	}
 }
 
-// Signed says that id signed ref, published or not; holders voters of voters have it durable.
-func (c *Checker) Signed(id core.NodeID, ref replication.Ref, holders, voters int) {
+// Durable says that holders of voters have ref, which id takes for committed, on their disks.
+func (c *Checker) Durable(id core.NodeID, ref replication.Ref, holders, voters int) {
+	if 2*holders <= voters {
+		c.fail("I10: %s commits %v, durable on %d of %d voters", id, ref, holders, voters)
+	}
+}
+
+// Signed says that id signed ref, published or not.
+func (c *Checker) Signed(id core.NodeID, ref replication.Ref) {
 	if int(ref.Height) >= len(c.committed) || c.committed[ref.Height] != ref.Hash {
 		c.fail("I10: %s signs %v, which is not committed", id, ref)
-	}
-	if 2*holders <= voters {
-		c.fail("I10: %s signs %v, durable on %d of %d voters", id, ref, holders, voters)
 	}
 	if old, ok := c.signed[ref.Height]; ok && old != ref.Hash {
 		c.fail("I10: two signatures at height %d: %x and %v", ref.Height, old[:4], ref)

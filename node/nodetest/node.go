@@ -444,7 +444,8 @@ func (n *node) sign(ref replication.Ref, cterm core.Term) {
 				holders, voters = s.durableOn(n, n.status.Counts, cterm, h)
 			}
 		}
-		s.chk.Signed(n.id, r, holders, voters)
+		s.chk.Durable(n.id, r, holders, voters)
+		s.chk.Signed(n.id, r)
 	}
 	n.signed = max(n.signed, ref.Height)
 	n.signer = ref

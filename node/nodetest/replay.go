@@ -111,11 +111,11 @@ func (r *replay) event(e *trace.Event) error {
 	case trace.KindTakeover:
 		c.Takeover(e.Node, e.Term, ref, n.before)
 	case trace.KindCommitted:
-		c.Committed(e.Node, ref, e.Term)
+		r.committed(n, e)
 	case trace.KindCommit:
 		c.CommitOf(e.Node, n.inc, ref)
 	case trace.KindSigned:
-		r.signed(n, ref)
+		c.Signed(e.Node, ref)
 	case trace.KindLease:
 		r.leaseOf(n, e)
 	case trace.KindAlarm:
@@ -214,21 +214,26 @@ func (r *replay) write(n *replayed, e *trace.Event) {
 	n.writes = append(n.writes, queuedWrite{e.Seq, n.queued.Tip})
 }
 
-// signed judges a signature. How many hold the block counts for the first one of a height only: holders may be replaced
-// later. During a change of members the majority of either configuration will do (R14 sees to the rest).
-func (r *replay) signed(n *replayed, ref replication.Ref) {
-	if _, again := r.c.signed[ref.Height]; again {
-		r.c.Signed(n.run.node, ref, 1, 1)
-		return
-	}
-	holders, voters := 0, 0
-	for _, cfg := range n.cfgs {
-		h, v := r.holders(cfg, ref)
-		if voters == 0 || h*voters > holders*v {
-			holders, voters = h, v
+// committed judges a commit. The first to tell of one is the leader that counted it, in the configuration that it had: a
+// majority of it must hold the block at that moment. Later no count says anything, since members come and go and disks
+// are replaced: R14 and the takeovers (I9) keep the block. During a change of members the majority of either
+// configuration will do.
+func (r *replay) committed(n *replayed, e *trace.Event) {
+	ref := e.Ref.Ref()
+	if ref.Height > r.c.Decided() {
+		if who := r.c.leaders[e.Term]; who != n.run.node {
+			r.c.fail("I10: %s takes %v for committed before %q, the leader of term %d, counted it", n.run.node, ref, who, e.Term)
 		}
+		holders, voters := 0, 0
+		for _, cfg := range n.cfgs {
+			h, v := r.holders(cfg, ref)
+			if voters == 0 || h*voters > holders*v {
+				holders, voters = h, v
+			}
+		}
+		r.c.Durable(n.run.node, ref, holders, voters)
 	}
-	r.c.Signed(n.run.node, ref, holders, voters)
+	r.c.Committed(n.run.node, ref, e.Term)
 }
 
 func (r *replay) holders(cfg core.Config, ref replication.Ref) (holders, voters int) {

@@ -26,7 +26,10 @@ var observed = []struct {
 	{"I7", "the first acknowledgement of a term holds the takeover", []trace.Kind{trace.KindAck, trace.KindTakeover}},
 	{"I8", "one committed block a height", []trace.Kind{trace.KindCommitted}},
 	{"I9", "a takeover holds all that was committed before", []trace.Kind{trace.KindTakeover, trace.KindCommitted}},
-	{"I10", "signed means committed and durable on a majority", []trace.Kind{trace.KindSigned, trace.KindDurable}},
+	{
+		"I10", "signed means committed, and that durable on a majority",
+		[]trace.Kind{trace.KindSigned, trace.KindCommitted, trace.KindDurable},
+	},
 	{"I11", "one membership a version, none goes back", []trace.Kind{trace.KindHard}},
 	{"I12", "a commit never goes back", []trace.Kind{trace.KindCommit}},
 	{"I15", "at no instant two valid leases", []trace.Kind{trace.KindLease}},
