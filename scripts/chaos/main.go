@@ -50,6 +50,8 @@ type settings struct {
 	injected bool
 	rule     string // switched off in the program under test
 	mutants  bool
+	rtt      time.Duration
+	level    int
 }
 
 func start(ctx context.Context) (int, error) {
@@ -111,6 +113,8 @@ func parse(args []string) (*settings, bool, error) {
 	f.Float64Var(&s.overlap, "overlap", 0.3, "probability of a second fault during one")
 	f.BoolVar(&s.injected, "injected", false, "the program was built with the tag faults: let its clocks jump and its disks fail")
 	f.BoolVar(&s.mutants, "mutants", false, "the program was built with the tag faults: see that runs with rules switched off are caught")
+	f.DurationVar(&s.rtt, "rtt", 0, "round trip between any two nodes: how far the machines are from each other")
+	f.IntVar(&s.level, "level", 0, "raftify.performance of all nodes (default: what baton init writes)")
 	list := f.Bool("list", false, "list the kinds of faults and end")
 	f.Usage = func() {
 		fmt.Fprintln(f.Output(), "usage: baton-chaos [flags]: hurts a real cluster on this machine and judges it; see --list for how")
@@ -139,6 +143,9 @@ func parse(args []string) (*settings, bool, error) {
 	}
 	if s.seed == 0 {
 		s.seed = rand.Uint64N(1_000_000_000) + 1
+	}
+	if s.rtt < 0 || s.rtt > time.Second || s.level < 0 {
+		return nil, false, errors.New("--rtt must be between 0 and 1s, --level not negative")
 	}
 	if s.duration <= 0 || s.rate <= 0 || s.hold < time.Second || s.overlap < 0 || s.overlap > 1 {
 		return nil, false, errors.New("--duration and --rate must be positive, --hold at least 1s, --overlap between 0 and 1")

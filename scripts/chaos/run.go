@@ -114,6 +114,12 @@ func options(s *settings) string {
 	if s.injected {
 		text += " --injected"
 	}
+	if s.rtt > 0 {
+		text += " --rtt " + s.rtt.String()
+	}
+	if s.level > 0 {
+		text += " --level " + strconv.Itoa(s.level)
+	}
 	return text
 }
 
@@ -200,14 +206,14 @@ func (b *bench) raise(ctx context.Context, seed uint64, nodes, i int) error {
 	if err != nil {
 		return err
 	}
-	b.fabric = fabric.New(seed, append(cards, own)...)
+	b.fabric = fabric.New(seed, b.s.rtt, nodes, append(cards, own)...)
 	b.load = load.New(load.Shape{Groups: groups, Members: members, Readers: readers, Rate: b.s.rate, Seed: seed})
 	var env []string
 	if b.s.rule != "" {
 		env = append(env, "BATON_BREAK="+b.s.rule)
 	}
 	if b.cl, err = cluster.New(ctx, cluster.Options{
-		Binary: b.s.binary, Dir: b.dir, Hosts: b.hosts, Fund: b.load.Fund(), DiskBytes: diskBytes, Env: env,
+		Binary: b.s.binary, Dir: b.dir, Hosts: b.hosts, Fund: b.load.Fund(), DiskBytes: diskBytes, Level: b.s.level, Env: env,
 	}); err != nil {
 		return err
 	}

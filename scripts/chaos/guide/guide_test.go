@@ -157,7 +157,7 @@ func inside(out io.Writer) error {
 	for i, m := range machines {
 		cards[i] = m.host.Card()
 	}
-	net := fabric.New(1, cards...)
+	net := fabric.New(1, 0, 0, cards...)
 	defer net.Close() //nolint:errcheck // all of it ends with this process
 	printed := ""
 	for _, b := range blocks {

@@ -38,6 +38,8 @@ type Options struct {
 	Fund map[string]uint64
 	// DiskBytes is the size of each node's disk.
 	DiskBytes int64
+	// Level is the raftify.performance of all nodes, 0: what baton init writes.
+	Level int
 	// Env is added to each node's environment.
 	Env []string
 }
@@ -91,6 +93,18 @@ func New(ctx context.Context, o Options) (*Cluster, error) {
 			API: "http://" + netip.AddrPortFrom(h.Addr, apiPort).String(),
 			Log: filepath.Join(o.Dir, id+".log"), Trace: filepath.Join(o.Dir, id+".trace"), c: c,
 		})
+		if o.Level > 0 {
+			if err := c.Nodes[i].change(func(file map[string]any) error {
+				section, ok := file["raftify"].(map[string]any)
+				if !ok {
+					return fmt.Errorf("%s: no section raftify", c.Nodes[i].Config)
+				}
+				section["performance"] = o.Level
+				return nil
+			}); err != nil {
+				return nil, errors.Join(err, c.Close(""))
+			}
+		}
 		if err := c.Nodes[i].mount(o.DiskBytes); err != nil {
 			return nil, errors.Join(err, c.Close(""))
 		}
@@ -168,6 +182,14 @@ func (n *Node) Admin(ctx context.Context, args ...string) error {
 
 // SetTop changes a top-level key of the node's configuration.
 func (n *Node) SetTop(key string, value any) error {
+	return n.change(func(file map[string]any) error {
+		file[key] = value
+		return nil
+	})
+}
+
+// change rewrites the node's configuration.
+func (n *Node) change(edit func(file map[string]any) error) error {
 	data, err := os.ReadFile(n.Config)
 	if err != nil {
 		return err
@@ -176,7 +198,9 @@ func (n *Node) SetTop(key string, value any) error {
 	if err := json.Unmarshal(data, &file); err != nil {
 		return fmt.Errorf("%s: %w", n.Config, err)
 	}
-	file[key] = value
+	if err := edit(file); err != nil {
+		return err
+	}
 	if data, err = json.MarshalIndent(file, "", "  "); err != nil {
 		return err
 	}

@@ -52,6 +52,7 @@ type Stats struct {
 type Fabric struct {
 	ports []*port
 	rules []atomic.Pointer[Rule] // from*len(ports) + to
+	away  []time.Duration        // likewise: how long a packet takes at least
 	wg    sync.WaitGroup
 
 	carried, dropped, rejected, delayed, repeated atomic.Int64
@@ -70,8 +71,14 @@ type port struct {
 }
 
 // New connects the cards by links that work, and carries packets until Close. The seed decides which packets are lost.
-func New(seed uint64, cards ...*sandbox.Card) *Fabric {
-	f := &Fabric{rules: make([]atomic.Pointer[Rule], len(cards)*len(cards))}
+// The first far cards are as far from each other as a round trip of rtt says, whatever the rules are; others are near.
+func New(seed uint64, rtt time.Duration, far int, cards ...*sandbox.Card) *Fabric {
+	f := &Fabric{rules: make([]atomic.Pointer[Rule], len(cards)*len(cards)), away: make([]time.Duration, len(cards)*len(cards))}
+	for i := range far {
+		for j := range far {
+			f.away[i*len(cards)+j] = rtt / 2
+		}
+	}
 	for i := range f.rules {
 		f.rules[i].Store(&Rule{})
 	}
@@ -155,7 +162,7 @@ func (p *port) carry(packet []byte, to *port) {
 		f.repeated.Add(1)
 	}
 	for range copies {
-		delay := r.Delay
+		delay := r.Delay + f.away[p.i*len(f.ports)+to.i]
 		if r.Jitter > 0 {
 			delay += time.Duration(p.rng.Int64N(int64(r.Jitter)))
 		}
