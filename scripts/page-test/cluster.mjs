@@ -1,6 +1,6 @@
 // A cluster of real baton processes on loopback, with its files in a folder of its own.
 import { spawn, execFile } from 'node:child_process';
-import { mkdtemp, open, readFile, rm } from 'node:fs/promises';
+import { mkdtemp, open, readFile, rm, writeFile } from 'node:fs/promises';
 import net from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
@@ -70,6 +70,17 @@ export class Cluster {
     node.process = spawn(this.binary, ['run', '--config', node.config], { stdio: ['ignore', log.fd, log.fd] });
     node.ended = new Promise((resolve) => node.process.once('exit', resolve));
     await log.close();
+  }
+
+  // secure gives a node that does not run a certificate for its API, which nobody has signed: HTTPS from its next start on.
+  async secure(node) {
+    const { stdout: root } = await run('go', ['env', 'GOROOT']);
+    const tool = path.join(root.trim(), 'src/crypto/tls/generate_cert.go');
+    await run('go', ['run', tool, '--host', '127.0.0.1', '--ecdsa-curve', 'P256'], { cwd: this.dir });
+    const file = JSON.parse(await readFile(node.config, 'utf8'));
+    Object.assign(file.api, { tls_cert: path.join(this.dir, 'cert.pem'), tls_key: path.join(this.dir, 'key.pem') });
+    await writeFile(node.config, JSON.stringify(file), { mode: 0o600 });
+    node.url = node.url.replace('http:', 'https:');
   }
 
   // kill ends a node as a power cut does: its worker dies with it.

@@ -34,7 +34,7 @@ async function step(name, body) {
 // Runs in the page before anything else of it: what the policy forbade, and how much moved by itself.
 function observe() {
   // Shifts are added up as the metric's definition says, in windows of five seconds at most that end with a second without
-  // any: the bars of the timeline move a little each second, as they should.
+  // any.
   window.seen = { violations: [], shift: 0, shifted: [], byHand: [] };
   const now = { sum: 0, first: -Infinity, last: -Infinity, sources: [] };
   document.addEventListener('securitypolicyviolation', (e) => window.seen.violations.push(`${e.violatedDirective} ${e.blockedURI}`));
@@ -316,6 +316,30 @@ async function main() {
       await shows(page, 'height', String(receipt.height));
       await until('what was missed is in the list', async () => (await rows(page, 'blocks'))[0][0] === String(receipt.height), patience);
       await quiet(page, 'at the end');
+    });
+
+    await step('over HTTPS it is the same page, and others know where', async () => {
+      const guarded = cluster.nodes.find((n) => n !== here);
+      await cluster.kill(guarded);
+      await cluster.secure(guarded);
+      await cluster.start(guarded);
+      const secure = await browser.newContext({ viewport: { width: 1280, height: 900 }, ignoreHTTPSErrors: true });
+      await secure.addInitScript(observe);
+      const there = await secure.newPage();
+      watch(there);
+      await until('it answers', () => there.goto(`${guarded.url}/`), patience);
+      await shows(there, 'link-text', 'Live');
+      await shows(there, 'leader', await cluster.leader(guarded.id));
+      receipt = await cluster.transfer(here, receiver, 13);
+      await shows(there, 'height', String(receipt.height));
+      assert.match(await search(there, receipt.hash, 'Transaction'), /"amount": "13"/);
+      assert.equal(await there.evaluate(() => location.protocol + isSecureContext), 'https:true');
+      await quiet(there, 'over HTTPS');
+      await secure.close();
+      await until('the others know its address', async () => {
+        const seen = await (await fetch(`${here.url}/v1/cluster`)).json();
+        return seen.members.some((m) => m.id === guarded.id && m.api === guarded.url);
+      }, patience);
     });
   } finally {
     await browser?.close();

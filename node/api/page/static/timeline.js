@@ -67,7 +67,7 @@ function pool(parent, className) {
         const mark = marks[i];
         node.hidden = !mark;
         if (!mark) return;
-        node.style.left = `${mark.left}%`;
+        node.style.setProperty('--left', mark.left); // where it is drawn, not where it is laid out: nothing else is touched
         node.style.width = `${mark.width}%`;
         node.classList.toggle('now', Boolean(mark.now));
         put(node, mark.label ?? '');
