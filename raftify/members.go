@@ -19,10 +19,11 @@ func (n *Node) InviteMember(ctx context.Context, id core.NodeID, info string) er
 	return n.reconfigure(ctx, core.Change{Kind: core.ChangeInvite, Member: core.Member{ID: id}, Info: info})
 }
 
-// RemoveMember removes a voter or learner, or takes an invitation back, and bars the id until it is invited again. It returns when a majority of those that remain has that configuration
-// (PROTOCOL R14). It works on the leader alone, and not for the leader itself: core.ErrNotLeader, core.ErrSelf. It
-// returns core.ErrUnsafe when the voters that are left and answer would be no majority, and core.ErrNotMember when there
-// is no such member. With ctx ended it may still happen.
+// RemoveMember removes a voter or learner, or takes an invitation back, and bars the id until it is invited again. It
+// returns when a majority of those that remain has that configuration (PROTOCOL R14). It works on the leader alone, and
+// not for the leader itself: core.ErrNotLeader, core.ErrSelf. It returns core.ErrUnsafe when the voters that are left and
+// answer would be no majority, and core.ErrNotMember when there is no such member. With core.ErrReconfiguring, which says
+// that the leadership ended meanwhile, or with ctx ended, it may still happen.
 func (n *Node) RemoveMember(ctx context.Context, id core.NodeID) error {
 	return n.reconfigure(ctx, core.Change{Kind: core.ChangeRemove, Member: core.Member{ID: id}})
 }
@@ -45,18 +46,25 @@ func (n *Node) PromoteMember(ctx context.Context, id core.NodeID) error {
 	return n.reconfigure(ctx, core.Change{Kind: core.ChangePromote, Member: core.Member{ID: id}})
 }
 
-// reconfigure tries until the present configuration is settled, makes the change, and waits until that is.
+// reconfigure tries until the present configuration is settled, makes the change, and waits until that is. A leadership
+// that ends between the two leaves open what comes of the change: no later one of this node says.
 func (n *Node) reconfigure(ctx context.Context, ch core.Change) error {
 	again := time.NewTicker(n.tm.Heartbeat / 2)
 	defer again.Stop()
-	done := false
+	made := core.Term(0) // the term of the change, once it is made
 	for {
 		var err error
 		called := n.call(ctx, func(now core.Instant, c *core.Core) {
-			if done {
+			s := c.Status()
+			switch {
+			case made == 0:
+				if err = c.ReconfigureAnswered(now, ch); err == nil {
+					made, err = s.Term, core.ErrReconfiguring
+				}
+			case s.Term == made:
 				err = c.Settled()
-			} else if err = c.ReconfigureAnswered(now, ch); err == nil {
-				done, err = true, core.ErrReconfiguring
+			default:
+				err = core.ErrNotLeader
 			}
 		})
 		switch {
@@ -64,7 +72,10 @@ func (n *Node) reconfigure(ctx context.Context, ch core.Change) error {
 			return fmt.Errorf("%v %s: %w", ch.Kind, ch.Member.ID, called)
 		case err == nil:
 			return nil
-		case !errors.Is(err, core.ErrReconfiguring):
+		case errors.Is(err, core.ErrReconfiguring):
+		case made != 0:
+			return fmt.Errorf("%v %s: %w: %w since the change was made", ch.Kind, ch.Member.ID, core.ErrReconfiguring, err)
+		default:
 			return fmt.Errorf("%v %s: %w", ch.Kind, ch.Member.ID, err)
 		}
 		select {
