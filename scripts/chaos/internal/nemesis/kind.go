@@ -24,6 +24,8 @@ type Active struct {
 	Detail  string
 	// Late: heal it after what was injected beside it.
 	Late bool
+	// Refused: the cluster did not do it, or nobody knows whether it did. It is undone all the same, and does not count.
+	Refused bool
 	// Heal ends the fault. It is called once.
 	Heal func(ctx context.Context) error
 }

@@ -86,18 +86,20 @@ func leave(leader bool) injector {
 		if err != nil {
 			return nil, err
 		}
-		if err := w.admin(ctx, i, "member", "leave"); err != nil {
-			w.release(i)
-			return nil, fmt.Errorf("%w: leave is refused: %w", ErrNoVictim, err)
-		}
 		id := w.name(i)
-		return &Active{Targets: []string{id}, Detail: id + " gives up its vote", Late: true, Heal: func(ctx context.Context) error {
+		detail := id + " gives up its vote"
+		refused := w.admin(ctx, i, "member", "leave")
+		if refused != nil {
+			detail += fmt.Sprintf(" (refused, or unclear: %v)", refused)
+		}
+		heal := func(ctx context.Context) error {
 			defer w.release(i)
 			if err := w.retry(ctx, operatorPatience, "member", "promote", "--id", id); err != nil {
 				w.breach("I14: %s cannot be promoted again: %v", id, err)
 			}
 			return nil
-		}}, nil
+		}
+		return &Active{Targets: []string{id}, Detail: detail, Late: true, Refused: refused != nil, Heal: heal}, nil
 	}
 }
 
@@ -111,19 +113,27 @@ func remove(ctx context.Context, w *World, rng *rand.Rand) (*Active, error) {
 		return nil, err
 	}
 	n := w.Cluster.Nodes[i]
-	if err := w.admin(ctx, lead, "member", "remove", "--id", n.ID); err != nil {
-		w.release(i)
-		return nil, fmt.Errorf("%w: remove is refused: %w", ErrNoVictim, err)
+	detail := n.ID + " is removed"
+	refused := w.admin(ctx, lead, "member", "remove", "--id", n.ID)
+	if refused == nil {
+		n.Kill() // its machine is taken away
+	} else {
+		detail += fmt.Sprintf(" (refused, or unclear: %v)", refused)
 	}
-	n.Kill() // its machine is taken away
-	return &Active{Targets: []string{n.ID}, Detail: n.ID + " is removed", Late: true, Heal: func(ctx context.Context) error {
+	heal := func(ctx context.Context) error {
 		defer w.release(i)
-		if err := n.Wipe(); err != nil {
-			return err
+		if refused == nil {
+			if err := n.Wipe(); err != nil {
+				return err
+			}
 		}
 		if err := w.retry(ctx, operatorPatience, "member", "add", "--id", n.ID); err != nil {
 			w.breach("I14: %s cannot be added again: %v", n.ID, err)
 		}
+		if refused != nil {
+			return nil
+		}
 		return w.start(i)
-	}}, nil
+	}
+	return &Active{Targets: []string{n.ID}, Detail: detail, Late: true, Refused: refused != nil, Heal: heal}, nil
 }

@@ -167,7 +167,9 @@ func (r *runner) inject(ctx context.Context, k Kind, beside bool) (*Active, *Inj
 		}
 		return nil, nil
 	}
-	r.seen[k.Name] = true
+	if !a.Refused {
+		r.seen[k.Name] = true
+	}
 	rec := &Injected{
 		Kind: k.Name, Class: k.Class, Targets: a.Targets, Detail: a.Detail, Start: start, Beside: beside,
 		LeaderBefore: before, Majority: r.w.majority(),
