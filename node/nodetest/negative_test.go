@@ -126,6 +126,7 @@ func TestSchedule19_Negative(t *testing.T) {
 
 func TestSchedule20_Negative(t *testing.T) {
 	schedule{schedule20}.caught(t, without(nil, core.FaultNoTakeoverLimit), "I14")
+	schedule{schedule20Far}.caught(t, chainRule(replication.FaultCling), "I14")
 }
 
 func TestSchedule21_Negative(t *testing.T) {

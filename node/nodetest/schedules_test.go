@@ -389,7 +389,32 @@ func schedule20(opt Options) *script {
 	return s
 }
 
-func TestSchedule20_WinnerCannotFetch(t *testing.T) { schedule{schedule20}.test(t) }
+// schedule20Far: what a says is heard, but not its blocks, which are larger; it has some that nobody else has. b wins with
+// the vote of a each time, before that of c arrives, and could do without.
+func schedule20Far(opt Options) *script {
+	s := newScript(3, "a", opt)
+	s.leads('a')
+	s.run(s.tm.MinElection)
+	a, b, c := s.n('a'), s.n('b'), s.n('c')
+	s.drop(func(p *packet) bool {
+		return p.from == a && (p.what == "Blocks" || p.ch != nil && p.ch.Type == replication.MsgProp)
+	})
+	s.give(a, 3)
+	s.tipAt(a, 3)
+	s.drop(func(p *packet) bool { return p.from == a && p.el != nil && p.el.Type == core.MsgHB })
+	s.drop(func(p *packet) bool {
+		return p.from == c && p.to == b && p.el != nil && p.el.Type == core.MsgVoteResp && b.status.Role != core.RoleLeader
+	})
+	s.candidates = "b"
+	s.expect(20, "b wins", func() bool { return b.status.Role == core.RoleLeader })
+	s.demand(6 * s.tm.MinElection)
+	return s
+}
+
+func TestSchedule20_WinnerCannotFetch(t *testing.T) {
+	schedule{schedule20}.test(t)
+	schedule{schedule20Far}.test(t)
+}
 
 // schedule24: a block of term 1 is committed by the leader of term 1; the certificate reaches d from nodes that are in
 // term 3, whose takeover is higher.

@@ -357,6 +357,7 @@ func (c *Chain) Fetched(now core.Instant, id uint64, blocks []Certified, err err
 	} else {
 		delete(c.fetchBad, c.fetchPeer)
 		if c.taking != nil {
+			c.taking.moved = now
 			c.cmd(core.CmdProgress, c.taking.term)
 		}
 	}

@@ -172,6 +172,8 @@ type ballot struct {
 type taking struct {
 	term    core.Term
 	unfit   map[Ref]bool // reports that cannot be reproduced here
+	far     map[Ref]bool // reports whose blocks do not come
+	moved   core.Instant // of the last choice, and of the last blocks that came
 	short   bool         // no majority is left without those: further votes are awaited
 	doubt   bool         // nobody is known to have all blocks of the best report
 	since   core.Instant // of short

@@ -41,7 +41,7 @@ func (c *Chain) Clone(r Reader) *Chain {
 	}
 	if c.taking != nil {
 		t := *c.taking
-		t.unfit = maps.Clone(t.unfit)
+		t.unfit, t.far = maps.Clone(t.unfit), maps.Clone(t.far)
 		d.taking = &t
 	}
 	if c.peers != nil {
@@ -194,13 +194,13 @@ func (f *printer) roles(c *Chain) {
 	if t := c.taking; t != nil {
 		f.num(uint64(t.term), t.writing)
 		f.flag(t.chain, t.hard, t.short, t.doubt)
-		f.instant(t.since)
-		f.num(uint64(len(t.unfit)))
+		f.instant(t.since, t.moved)
+		f.num(uint64(len(t.unfit)), uint64(len(t.far)))
 		for _, v := range c.votes {
 			f.id(v.from)
 			f.num(uint64(v.report.Synced))
 			f.ref(v.report.Tip)
-			f.flag(t.unfit[v.report.Tip], v.lost)
+			f.flag(t.unfit[v.report.Tip], t.far[v.report.Tip], v.lost)
 		}
 	}
 	f.num(uint64(len(c.sources)), uint64(len(c.peers)), uint64(len(c.nacks)))

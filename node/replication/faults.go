@@ -9,6 +9,7 @@ const (
 	FaultNoCut            Fault = "R7-cut"       // SYNC keeps the own longer tail
 	FaultNoSync           Fault = "R6-sync"      // a winner leads without SYNC(T)
 	FaultBestByHeight     Fault = "R6-height"    // the best chain is the highest, whatever its label
+	FaultCling            Fault = "R6-cling"     // a winner waits for the best chain alone, though it can do without it
 	FaultAckOldTerm       Fault = "R1-ack"       // an acknowledgement leaves although the term changed
 	FaultNoRecheck        Fault = "R8-recheck"   // the conditions of R8 are not checked again at the append
 	FaultCountHolders     Fault = "R10-holders"  // holding a block counts as acknowledging it

@@ -91,13 +91,14 @@ func (c *Chain) Elected(now core.Instant, term core.Term, reports []core.Report)
 	c.plan()
 }
 
-// choose picks the greatest report of a majority that does without the chains that cannot be reproduced here, and
-// without those that only voters report who lack blocks of them, if a majority is left. I5 asks for the greatest report
-// of some majority: all of these voted for this node in this term, and each majority of them knows of every block that
-// an earlier term committed. Without such a majority it asks the voters that are left; meanwhile the blocks that a voter
-// lacks may be found with somebody else (R25).
+// choose picks the greatest report of a majority that does without the chains that cannot be reproduced here and, if a
+// majority is left, without those that only voters report who lack blocks of them and those whose blocks do not come. I5
+// asks for the greatest report of some majority: all of these voted for this node in this term, and each majority of them
+// knows of every block that an earlier term committed. Without such a majority it asks the voters that are left;
+// meanwhile the blocks that a voter lacks may be found with somebody else (R25), and those that do not come may come.
 func (c *Chain) choose() {
 	t := c.taking
+	t.moved = c.now
 	left := map[Ref]bool{}
 	fit, held := c.greatest(left)
 	for !held && fit > 0 && c.without(left, c.best.Tip) >= c.st.Cfg.Majority() {
@@ -144,7 +145,22 @@ func (c *Chain) greatest(left map[Ref]bool) (fit int, held bool) {
 		}
 		fit++
 	}
-	return fit, held
+	return fit, held && !c.taking.far[c.best.Tip]
+}
+
+// stalled gives up waiting for the blocks of the best chain alone: none came for an election timeout. A voter may be
+// heard whose blocks are not, since they are larger than what the path carries.
+func (c *Chain) stalled() {
+	t := c.taking
+	if t.writing != 0 || t.short || c.job == nil || c.job.kind != jobTakeover || c.fetching == 0 && !c.fetchWait ||
+		c.now.SinceMin(t.moved) < c.opt.MinElection || c.broken(FaultCling) {
+		return
+	}
+	if t.far == nil {
+		t.far = map[Ref]bool{}
+	}
+	t.far[c.best.Tip] = true
+	c.choose()
 }
 
 // without counts the votes that are left without one more report.
@@ -255,6 +271,8 @@ func (c *Chain) Tick(now core.Instant) {
 	}
 	if t := c.taking; t != nil && t.short && now.SinceMax(t.since) > c.opt.MinElection {
 		c.giveUp(unfitChain)
+	} else if t != nil {
+		c.stalled()
 	}
 	if c.job != nil || len(c.certs) > 0 || c.claim != nil {
 		c.plan()
