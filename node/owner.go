@@ -206,6 +206,8 @@ func (n *Node) chainEvent(e replication.Event) {
 		n.syncs.synced(e.Ref, e.CTerm, time.Now())
 	case replication.EventTakeover:
 		about(n.log.Info()).Uint64("term", uint64(e.CTerm)).Msg("takeover done, this node leads")
+	case replication.EventLeftOut:
+		about(n.log.Warn()).Msg("the blocks of a voter's chain do not come: this node takes over without them, as a majority allows")
 	case replication.EventNacked:
 		about(n.log.Error()).Str("leader", string(e.Peer)).
 			Msg("this node cannot reproduce the leader's block: it acknowledges nothing more in this term")

@@ -96,6 +96,7 @@ const (
 	faultExec
 	faultTransfer
 	faultLinkUp
+	faultNarrow
 	faultEnd
 )
 
@@ -113,6 +114,7 @@ const (
 var faultNames = [...]string{
 	"crash", "pause", "machine sleeps", "split", "one-way cut", "bridge", "star", "isolated node", "mute node", "deaf node",
 	"wall clock steps", "slow disk", "hung disk", "fsync error", "wrong state root", "transfer", "link made anew",
+	"blocks of a node lost",
 	"lost disk", "change of members", "killed process", "stray death notice", "rotten block",
 	"old blocks pruned", "state brought",
 }
@@ -201,6 +203,9 @@ func (s *sim) apply(f fault) {
 		s.transfer()
 	case faultLinkUp:
 		s.net.up(n)
+	case faultNarrow:
+		s.net.narrow[n.i] = true
+		s.after(2*d, func() { s.net.narrow[n.i] = false })
 	case faultWipe:
 		if s.mayWipe(n) {
 			s.count.hit("lost disk")
@@ -369,6 +374,7 @@ func (n *node) mend() {
 	n.disk.fault = diskFault{latency: min(n.s.set.fsync, 2*ms)}
 	n.unhang()
 	n.exec.damaged, n.exec.sticky = false, false
+	n.s.net.narrow[n.i] = false
 	n.resume()
 	n.revive()
 }

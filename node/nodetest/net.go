@@ -18,17 +18,24 @@ type packet struct {
 	fn       func(now core.Instant)
 }
 
+// large says whether there are blocks in the packet.
+func (p *packet) large() bool {
+	return p.what == "Blocks" || p.ch != nil && p.ch.Type == replication.MsgProp
+}
+
 // network loses, delays, repeats and reorders. Links are one-way.
 type network struct {
 	s        *sim
 	cut      [][]bool
 	reliable [][]bool // neither loss nor long delays
+	narrow   []bool   // by sender: what blocks are in is too large for its links
 	// filter, when set, decides on each packet: false loses it. For directed schedules.
 	filter func(p *packet) bool
 }
 
 func (w *network) init(s *sim) {
 	w.s = s
+	w.narrow = make([]bool, s.set.nodes)
 	for range s.set.nodes {
 		w.cut = append(w.cut, make([]bool, s.set.nodes))
 		w.reliable = append(w.reliable, make([]bool, s.set.nodes))
@@ -42,7 +49,7 @@ func (w *network) send(p *packet) {
 	}
 	s := w.s
 	i, j := p.from.i, p.to.i
-	if w.cut[i][j] || w.filter != nil && !w.filter(p) {
+	if w.cut[i][j] || w.narrow[i] && p.large() || w.filter != nil && !w.filter(p) {
 		if s.tracing() {
 			s.tracef("%s -> %s cut: %s", p.from.id, p.to.id, describe(p))
 		}

@@ -408,6 +408,8 @@ func (n *node) chainEvent(now core.Instant, e replication.Event) {
 		s.count.hit("rotten chain repaired or superseded")
 	case replication.EventJumped:
 		n.jumped(e)
+	case replication.EventLeftOut:
+		n.s.count.hit("chain whose blocks do not come left out")
 	case replication.EventPruned:
 		s.count.hit("blocks to go on from are pruned")
 		s.after(0, n.bring)

@@ -396,9 +396,7 @@ func schedule20Far(opt Options) *script {
 	s.leads('a')
 	s.run(s.tm.MinElection)
 	a, b, c := s.n('a'), s.n('b'), s.n('c')
-	s.drop(func(p *packet) bool {
-		return p.from == a && (p.what == "Blocks" || p.ch != nil && p.ch.Type == replication.MsgProp)
-	})
+	s.drop(func(p *packet) bool { return p.from == a && p.large() })
 	s.give(a, 3)
 	s.tipAt(a, 3)
 	s.drop(func(p *packet) bool { return p.from == a && p.el != nil && p.el.Type == core.MsgHB })

@@ -45,7 +45,7 @@ func (m *summary) line() string {
 // rare are the branches that a long run must reach.
 var rare = []string{
 	"R11 sync to an older term", "R11 sync without a leader", "back-off", "batch extended", "block begun on an old tip",
-	"certificate of an unknown term", "crash with loss", "fetch", "follower asked to resend", "follower cut its own tail",
+	"certificate of an unknown term", "chain whose blocks do not come left out", "crash with loss", "fetch", "follower asked to resend", "follower cut its own tail",
 	"follower read", "fsync error", "further votes counted", "lease", "nack", "nack cut",
 	"read lost its leader", "read served", "step down: a block of the best chain cannot be reproduced here",
 	"step down: handover was not taken up", "step down: higher term", "step down: no commit in time",

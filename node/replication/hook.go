@@ -102,7 +102,9 @@ func (c *Chain) choose() {
 	left := map[Ref]bool{}
 	fit, held := c.greatest(left)
 	for !held && fit > 0 && c.without(left, c.best.Tip) >= c.st.Cfg.Majority() {
-		left[c.best.Tip] = true
+		if left[c.best.Tip] = true; t.far[c.best.Tip] {
+			c.event(Event{Kind: EventLeftOut, Ref: c.best.Tip})
+		}
 		fit, held = c.greatest(left)
 	}
 	t.doubt = !held && fit > 0

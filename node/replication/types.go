@@ -130,6 +130,7 @@ const (
 	EventTip                            // the leader's executable tip changed: build on Ref
 	EventRepaired                       // what was lost of the own chain is back or superseded; CTerm is the term it is synced to
 	EventJumped                         // own chain begins, and ends, at Ref now, which the leader of CTerm committed
+	EventLeftOut                        // this node takes over without Ref, a voter's chain, whose blocks do not come
 	EventPruned                         // Peer has no blocks below Ref.Height any more, from which this node would have to go on
 )
 
@@ -138,7 +139,7 @@ func (k EventKind) String() string {
 	names := [...]string{
 		EventCommitted: "committed", EventAppended: "appended", EventCut: "cut", EventSynced: "synced",
 		EventTakeover: "takeover", EventNacked: "nacked", EventAlarm: "alarm", EventTip: "tip", EventRepaired: "repaired",
-		EventJumped: "jumped", EventPruned: "pruned",
+		EventJumped: "jumped", EventLeftOut: "left_out", EventPruned: "pruned",
 	}
 	if k > 0 && int(k) < len(names) {
 		return names[k]

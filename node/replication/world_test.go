@@ -263,6 +263,8 @@ func (n *tnode) chainEvent(e replication.Event) {
 		w.say("%s ALARM %s", n.id, w.words(e.Detail))
 	case replication.EventTip:
 		w.say("%s may build on %s", n.id, w.name(e.Ref.Hash))
+	case replication.EventLeftOut:
+		w.say("%s does without %s, which does not come", n.id, w.name(e.Ref.Hash))
 	case replication.EventPruned:
 		w.say("%s lacks blocks that %s has no more: its chain begins at %d", n.id, e.Peer, e.Ref.Height)
 	case replication.EventTakeover:
