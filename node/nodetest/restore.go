@@ -62,8 +62,12 @@ func (s *sim) witness(n *node) *node {
 		if _, named := b.Cfg.Member(o.id); o == n || !named || !o.up || o.paused || len(o.disk.queue) > 0 || o.disk.busy {
 			continue
 		}
-		if m, _ := o.el.Status().Cfg.Member(n.id); m.Inc != n.inc {
+		cfg := o.el.Status().Cfg
+		if m, _ := cfg.Member(n.id); m.Inc != n.inc {
 			continue
+		}
+		if m, _ := cfg.Member(o.id); m.Inc != o.inc {
+			continue // it is no member yet, and its word counts for nothing
 		}
 		if boot, term := o.el.Known(n.id); boot > b.Boot || term > b.Term {
 			return o

@@ -350,6 +350,9 @@ func (c *Chain) Fetched(now core.Instant, id uint64, blocks []Certified, err err
 	}
 	if gone := (*PrunedError)(nil); errors.As(err, &gone) && c.commit.Height+1 < gone.Base {
 		c.event(Event{Kind: EventPruned, Ref: Ref{Height: gone.Base}, Peer: c.fetchPeer})
+		if t := c.taking; t != nil && t.writing == 0 {
+			c.giveUp(prunedChain) // a leader may not jump, whoever keeps no more than that can lead at once
+		}
 	}
 	if err != nil || !news {
 		c.fetchBad[c.fetchPeer] = now

@@ -176,7 +176,11 @@ func (c *Chain) without(left map[Ref]bool, tip Ref) int {
 	return n
 }
 
-const unfitChain = "a block of the best chain cannot be reproduced here"
+// Why a takeover is given up.
+const (
+	unfitChain  = "a block of the best chain cannot be reproduced here"
+	prunedChain = "the blocks to go on from are gone elsewhere: this node needs a state first"
+)
 
 // giveUp ends a takeover.
 func (c *Chain) giveUp(why string) {
