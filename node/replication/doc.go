@@ -24,7 +24,8 @@
 //
 // A winner that cannot reproduce a block of that report may not drop the block: somebody may have committed it. It asks
 // the voters that were not counted yet, and takes the greatest report of a majority that does without that chain (I5),
-// or steps down. All of them promised this term, so each majority of them knows of all that was committed before.
+// or steps down. All of them promised this term, so each majority of them knows of all that was committed before. It does
+// the same when no block of the report has come for an election timeout, but goes on waiting where no such majority is.
 //
 // A certificate (cterm, height, hash) says that the leader of cterm counted that commit. It may come from anyone and
 // at any time, and moves a node forward as a leader would (R11), so that a node that cannot hear the leader keeps up.
@@ -40,7 +41,7 @@
 // The chain is then [height..tip], as if all below had been pruned. What an ack, an old proposal or a certificate says of
 // heights below is not compared: they are committed, so it is the same (I8). Who asks for blocks below hears where the
 // chain begins ([PrunedError]) and goes elsewhere; [EventPruned] says it to its driver, who brings a state when it must. So
-// a winner whose bodies nobody has steps down without progress, and jumps then.
+// a winner who hears that steps down at once, and jumps then.
 //
 // # Messages
 //
