@@ -154,8 +154,8 @@ func (c *Chain) greatest(left map[Ref]bool) (fit int, held bool) {
 // heard whose blocks are not, since they are larger than what the path carries.
 func (c *Chain) stalled() {
 	t := c.taking
-	if t.writing != 0 || t.short || c.job == nil || c.job.kind != jobTakeover || c.fetching == 0 && !c.fetchWait ||
-		c.now.SinceMin(t.moved) < c.opt.MinElection || c.broken(FaultCling) {
+	waits := c.job != nil && c.job.kind == jobTakeover && !c.has(c.best.Tip) && (c.fetching != 0 || c.fetchWait)
+	if t.writing != 0 || t.short || !waits || c.now.SinceMin(t.moved) < c.opt.MinElection || c.broken(FaultCling) {
 		return
 	}
 	if t.far == nil {
