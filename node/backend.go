@@ -148,7 +148,7 @@ func (n *Node) Status() api.Status {
 	st := n.finals.state()
 	out := api.Status{
 		ID: n.cfg.ID, State: wire.State(s.Role.String()), Term: uint64(s.Term), Leader: string(s.Leader),
-		Height: st.Height(), TipHash: st.BlockHash(), StateRoot: st.Root(), ChainID: st.ChainID(),
+		Height: st.Height(), Base: n.store.Base(), TipHash: st.BlockHash(), StateRoot: st.Root(), ChainID: st.ChainID(),
 		ChainVersion: st.ChainVersion(), CodeVersion: strings.Join(n.ex.CodeVersions(), ","),
 		ConfigVersion: s.Cfg.Key.Ver, Quorum: s.Cfg.Majority(), LeaseMs: n.raft.Lease().Milliseconds(),
 		PID: os.Getpid(), SupervisorPID: n.cfg.SupervisorPID, Members: []api.Member{},

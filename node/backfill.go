@@ -24,7 +24,7 @@ const (
 	backfillLook  = time.Second
 	backfillAgain = 10 * time.Second // after nobody had them
 	backfillBatch = 256
-	backfillRate  = 4 << 20 // bytes per second, as for a scrub
+	backfillRate  = 16 << 20 // bytes per second: until it has them, the cluster has these blocks once less
 	fetchPatience = 5 * time.Second
 )
 

@@ -195,7 +195,7 @@ func TestAccount(t *testing.T) {
 func TestStatusAndHealth(t *testing.T) {
 	b := newBackend(0)
 	base := serve(t, b, nil)
-	want := fmt.Sprintf(`{"id":"node1","state":"leader","term":3,"leader":"node1","height":0,"tip_hash":"%[1]s",`+
+	want := fmt.Sprintf(`{"id":"node1","state":"leader","term":3,"leader":"node1","height":0,"base":0,"tip_hash":"%[1]s",`+
 		`"state_root":"%[1]s","chain_id":"test","chain_version":"","code_version":"","members":[],"config_version":0,`+
 		`"quorum":2,"lease_ms":70,"syncing":false,"pid":7,"supervisor_pid":0,"health":""}`+"\n", block.Hash{})
 	if a := do(t, "GET", base+"/v1/status", ""); a.status != 200 || a.body != want {

@@ -17,11 +17,14 @@ const (
 // Status is what a node knows about itself and its cluster. Height, tip hash and state root are those of the newest
 // final block.
 type Status struct {
-	ID           string       `json:"id"`
-	State        State        `json:"state"`
-	Term         uint64       `json:"term"`
-	Leader       string       `json:"leader"` // empty when none is known
-	Height       block.Height `json:"height"`
+	ID     string       `json:"id"`
+	State  State        `json:"state"`
+	Term   uint64       `json:"term"`
+	Leader string       `json:"leader"` // empty when none is known
+	Height block.Height `json:"height"`
+	// Base is the lowest height from which on all blocks are here; 0 or 1: all there are. A node that took a state over
+	// fills in what is below while it works.
+	Base         block.Height `json:"base"`
 	TipHash      block.Hash   `json:"tip_hash"`
 	StateRoot    block.Hash   `json:"state_root"`
 	ChainID      string       `json:"chain_id"`

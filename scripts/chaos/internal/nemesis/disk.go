@@ -57,8 +57,42 @@ func fullDisk(leader bool) injector {
 	}
 }
 
-func wipe(ctx context.Context, w *World, rng *rand.Rand) (*Active, error) {
+// fillPatience is how long the loss of a disk waits for others to fill in what they lack.
+const fillPatience = 30 * time.Second
+
+// filled waits, before a disk is lost, until a majority of the others has all blocks again, as an operator would: a disk
+// after the other, each sooner than the newcomer has filled in what is below its state, and nobody has them any more.
+func (w *World) filled(ctx context.Context, victim int) error {
+	err := w.until(ctx, fillPatience, func() bool {
+		whole := 0
+		for i := range w.Cluster.Nodes {
+			if i != victim && w.Watcher.Status(i).Base <= 1 {
+				whole++
+			}
+		}
+		return 2*whole > len(w.Cluster.Nodes)
+	})
+	if err != nil {
+		return fmt.Errorf("%w: the others lack old blocks: %w", ErrNoVictim, err)
+	}
+	return nil
+}
+
+// loser picks a follower whose disk the others can do without.
+func (w *World) loser(ctx context.Context, rng *rand.Rand) (int, error) {
 	i, err := w.victim(ctx, rng, false)
+	if err != nil {
+		return 0, err
+	}
+	if err := w.filled(ctx, i); err != nil {
+		w.release(i)
+		return 0, err
+	}
+	return i, nil
+}
+
+func wipe(ctx context.Context, w *World, rng *rand.Rand) (*Active, error) {
+	i, err := w.loser(ctx, rng)
 	if err != nil {
 		return nil, err
 	}
@@ -72,7 +106,7 @@ func wipe(ctx context.Context, w *World, rng *rand.Rand) (*Active, error) {
 }
 
 func rot(ctx context.Context, w *World, rng *rand.Rand) (*Active, error) {
-	i, err := w.victim(ctx, rng, false)
+	i, err := w.loser(ctx, rng)
 	if err != nil {
 		return nil, err
 	}

@@ -108,7 +108,7 @@ func remove(ctx context.Context, w *World, rng *rand.Rand) (*Active, error) {
 	if err != nil {
 		return nil, err
 	}
-	i, err := w.victim(ctx, rng, false)
+	i, err := w.loser(ctx, rng)
 	if err != nil {
 		return nil, err
 	}
