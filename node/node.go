@@ -40,6 +40,7 @@ type Node struct {
 	admin   *api.Admin
 	metrics *metrics
 	mutant  mutant
+	voice   atomic.Pointer[raftify.Node] // raft, for fail, which may come before there is one
 	hub     *hub
 
 	engine      *engine
@@ -144,7 +145,21 @@ func New(cfg Config) (_ *Node, err error) {
 		return nil, err
 	}
 	undo = append(undo, func() { _ = n.link.Close() })
+	if err = n.failable(); err != nil {
+		return nil, err
+	}
 	return n, nil
+}
+
+// failable has fail silence the election from now on, and returns what failed before.
+func (n *Node) failable() error {
+	n.voice.Store(n.raft)
+	select {
+	case err := <-n.fatal:
+		return err
+	default:
+		return nil
+	}
 }
 
 // restore brings back what is stored.
@@ -311,8 +326,8 @@ func (n *Node) fail(err error) {
 	case n.fatal <- err:
 	default:
 	}
-	if n.raft != nil {
-		n.raft.Fail(err)
+	if raft := n.voice.Load(); raft != nil {
+		raft.Fail(err)
 	}
 }
 
