@@ -76,6 +76,6 @@
 // # Start and stop
 //
 // New executes the stored blocks since the newest checkpoint, at most a few thousand, and no others. Run hands
-// leadership over when its context ends. A failed write or fsync ends Run with an error at once: nothing is retried
-// (R24), and the process should exit.
+// leadership over when its context ends, and does not take it again while requests end. A failed write or fsync ends Run
+// with an error at once: nothing is retried (R24), and the process should exit.
 package node

@@ -417,6 +417,9 @@ func (n *Node) shutdown(ctx context.Context, handover bool) error {
 	}
 	drain, cancelDrain := context.WithTimeout(ctx, drainTimeout)
 	defer cancelDrain()
+	if handover {
+		n.health.leave(drain)
+	}
 	n.hub.close()
 	n.router.stop()
 	err := errors.Join(ignoreTimeout(n.server.Shutdown(drain)), ignoreTimeout(n.admin.Shutdown(drain)))
@@ -483,6 +486,9 @@ func (n *Node) electionEvent(e core.Event) {
 	case core.EventSuspected:
 		log.Info().Str("peer", string(e.Peer)).Msg("the leader's host refuses connections")
 	case core.EventFitness:
+		if n.health.leaving.Load() {
+			break
+		}
 		log.Warn().Str("fitness", e.Detail).Msg("fitness to lead")
 	case core.EventStale:
 		n.metrics.alarms.Inc()
