@@ -77,7 +77,19 @@ func (n *Node) Account(ctx context.Context, pub [32]byte, local bool) (api.Accou
 		return api.Account{}, err
 	}
 	a, err := account(st, pub)
-	return a, n.mender.readable(err)
+	return a, n.unreadable(st, err)
+}
+
+// unreadable is what a client is told about an error of reading a state, nil for none. The node goes on while it reads: when
+// many blocks became final meanwhile the state, or the block that it is proven by, may be pruned, and a newer one answers.
+func (n *Node) unreadable(st *chain.State, err error) error {
+	if n.outdated(st, err) || gone(err) {
+		return &api.Error{
+			Status: 503, Code: wire.CodeUnavailable, RetryAfter: time.Second,
+			Message: "the state that this was to be read from was pruned meanwhile: try again",
+		}
+	}
+	return n.mender.readable(err)
 }
 
 func account(st *chain.State, pub chain.PublicKey) (api.Account, error) {
@@ -104,11 +116,11 @@ func (n *Node) ProvenAccount(ctx context.Context, pub [32]byte, local bool) (api
 	}
 	a, err := account(st, pub)
 	if err != nil {
-		return api.Account{}, n.mender.readable(err)
+		return api.Account{}, n.unreadable(st, err)
 	}
 	entry, err := n.entry(st, chain.AccountKey(pub), true)
 	a.Proof = entry.Proof
-	return a, n.mender.readable(err)
+	return a, n.unreadable(st, err)
 }
 
 // StateEntry reads one entry of a final state, as Account does, with a proof if asked for.
@@ -118,7 +130,7 @@ func (n *Node) StateEntry(ctx context.Context, key []byte, local, proof bool) (a
 		return api.StateEntry{}, err
 	}
 	e, err := n.entry(st, key, proof)
-	return e, n.mender.readable(err)
+	return e, n.unreadable(st, err)
 }
 
 func (n *Node) entry(st *chain.State, key []byte, proof bool) (api.StateEntry, error) {

@@ -131,16 +131,23 @@ func newCluster(t *testing.T, size int, tune func(*Config)) *cluster {
 func (c *cluster) start(is ...int) {
 	c.t.Helper()
 	for _, i := range is {
-		n, err := New(c.cfgs[i])
-		if err != nil {
-			c.t.Fatalf("node%d: %v", i+1, err)
-		}
-		ctx, cancel := context.WithCancel(context.Background())
-		tn := &testNode{Node: n, cancel: cancel, done: make(chan error, 1)}
-		go func() { tn.done <- n.Run(ctx) }()
-		c.nodes[i] = tn
-		c.until("the API listens", func() bool { return n.APIAddr() != "" })
+		c.startWith(i, func(*Node) {})
 	}
+}
+
+// startWith starts node i after something was done to it.
+func (c *cluster) startWith(i int, tune func(*Node)) {
+	c.t.Helper()
+	n, err := New(c.cfgs[i])
+	if err != nil {
+		c.t.Fatalf("node%d: %v", i+1, err)
+	}
+	tune(n)
+	ctx, cancel := context.WithCancel(context.Background())
+	tn := &testNode{Node: n, cancel: cancel, done: make(chan error, 1)}
+	go func() { tn.done <- n.Run(ctx) }()
+	c.nodes[i] = tn
+	c.until("the API listens", func() bool { return n.APIAddr() != "" })
 }
 
 func (c *cluster) startAll() {

@@ -32,6 +32,9 @@
 //	backfill                 brings the blocks below such a state, slowly
 //	warm                     after a start reads the state ahead of its use, and ends
 //
+// Nobody waits for the engine but who waits for its blocks. It waits for the finalizer, which waits for checkpoints, when states
+// come faster than they can be written: what is executed and not final is bounded.
+//
 // On an idle node a change of goroutine costs more than the work: a request's own goroutine hands its transaction to the
 // leader's pool or has it sent, and a small proposed block is executed on the goroutine that received it.
 //
@@ -76,6 +79,6 @@
 // # Start and stop
 //
 // New executes the stored blocks since the newest checkpoint, at most a few thousand, and no others. Run hands
-// leadership over when its context ends. A failed write or fsync ends Run with an error at once: nothing is retried
-// (R24), and the process should exit.
+// leadership over when its context ends, and does not take it again while requests end. A failed write or fsync ends Run
+// with an error at once: nothing is retried (R24), and the process should exit.
 package node

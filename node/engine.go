@@ -22,6 +22,7 @@ type engine struct {
 	n    *Node
 	pool *mempool.Pool
 	wake chan struct{}
+	pace pace
 
 	mu     sync.Mutex
 	execs  []*block.Block
@@ -46,7 +47,9 @@ type proposal struct {
 }
 
 func newEngine(n *Node) *engine {
-	return &engine{n: n, pool: mempool.New(n.cfg.Limits.Pool), wake: make(chan struct{}, 1)}
+	return &engine{
+		n: n, pool: mempool.New(n.cfg.Limits.Pool), wake: make(chan struct{}, 1), pace: pace{unfinalBehind, unfinalLive},
+	}
 }
 
 func (e *engine) kick() {
@@ -155,6 +158,9 @@ func (e *engine) turn() error {
 			e.settle(p)
 		}
 		for _, b := range execs {
+			if !e.await(e.n.ctx, b.Header.Height) {
+				return nil // the node ends
+			}
 			if err := e.execute(b); err != nil {
 				return err
 			}
@@ -163,6 +169,9 @@ func (e *engine) turn() error {
 			continue
 		}
 		if t == nil {
+			return nil
+		}
+		if !e.await(e.n.ctx, t.ref.Height+1) {
 			return nil
 		}
 		built, err := e.buildOn(*t)
@@ -180,7 +189,7 @@ const smallBlockTxs = 4
 // the owner loop all the same (PROTOCOL R1, R8). Any goroutine.
 func (e *engine) ahead(b *block.Block) bool {
 	n := e.n
-	if len(b.Txs) > smallBlockTxs {
+	if len(b.Txs) > smallBlockTxs || n.finals.height() < e.next(b.Header.Height) {
 		return false
 	}
 	line := n.states.current()

@@ -14,6 +14,7 @@ import (
 	"github.com/baton-ha/baton/node/api/wire"
 	"github.com/baton-ha/baton/node/chain"
 	"github.com/baton-ha/baton/node/replication"
+	"github.com/baton-ha/baton/raftify"
 	"github.com/baton-ha/baton/raftify/core"
 )
 
@@ -58,6 +59,50 @@ func TestNewRefusesWhatDoesNotFit(t *testing.T) {
 			t.Fatalf("error %v, want %v and the folder", err, blockstore.ErrInUse)
 		}
 	})
+}
+
+// The store tells of its failure from a goroutine of its own, maybe while the node is still being made: then New fails, or
+// the election is silenced.
+func TestFailureWhileBeingMade(t *testing.T) {
+	full := errors.New("disk is full")
+	c := newCluster(t, 1, nil)
+	store, _ := c.folder()
+	for name, fails := range map[string]func(fail func(), ready func()){
+		"before": func(fail, ready func()) { fail(); ready() },
+		"after":  func(fail, ready func()) { ready(); fail() },
+		"meanwhile": func(fail, ready func()) {
+			done := make(chan struct{})
+			go func() { fail(); close(done) }()
+			ready()
+			<-done
+		},
+	} {
+		n := &Node{cfg: c.cfgs[0], fatal: make(chan error, 1)}
+		var told error
+		fails(func() { n.fail(full) }, func() {
+			var err error
+			if n.raft, err = raftify.New(raftify.Options{Config: c.cfgs[0].Raftify, Store: electionStore{store}}); err != nil {
+				t.Fatal(err)
+			}
+			told = n.failable()
+		})
+		if name == "before" && told == nil || name == "after" && told != nil || told != nil && !errors.Is(told, full) {
+			t.Errorf("%s: New fails with %v", name, told)
+		}
+		if err := n.raft.Start(); err != nil {
+			t.Fatal(err)
+		}
+		if told == nil {
+			select {
+			case <-n.raft.Stopped():
+			case <-time.After(patience):
+				t.Errorf("%s: the election goes on", name)
+			}
+		}
+		if err := n.raft.Close(); err != nil {
+			t.Error(err)
+		}
+	}
 }
 
 func wantAPIError(t *testing.T, err error, status int, code wire.Code) {

@@ -20,6 +20,7 @@ type finalizer struct {
 	n    *Node
 	mu   sync.Mutex
 	todo []finalTask
+	top  block.Height // the newest that was to do
 	// floor is the newest block that was jumped to: below it nothing is signed any more.
 	floor block.Height
 	wake  chan struct{}
@@ -44,6 +45,9 @@ func newFinalizer(n *Node) *finalizer {
 func (f *finalizer) push(ts ...finalTask) {
 	f.mu.Lock()
 	f.todo = append(f.todo, ts...)
+	for _, t := range ts {
+		f.top = max(f.top, t.ref.Height)
+	}
 	f.mu.Unlock()
 	select {
 	case f.wake <- struct{}{}:

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -31,11 +32,12 @@ var (
 // says. It tells the election, which moves the lead to a healthy node if there is one. What failed in the store itself is
 // another matter: that ends the node (R24).
 type health struct {
-	n   *Node
-	fit core.Fitness // as the election was told last
+	n       *Node
+	leaving atomic.Bool // whatever else holds, this node does not lead again
 
 	mu  sync.Mutex
-	why string // "" when all is well
+	fit core.Fitness // as the election was told last
+	why string       // "" when all is well
 }
 
 // text is what the status shows.
@@ -136,10 +138,28 @@ func (h *health) set(err error) {
 	} else if changed {
 		h.n.log.Info().Msg("this node is healthy again")
 	}
+	h.tell(f)
+}
+
+func (h *health) tell(f core.Fitness) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.leaving.Load() {
+		f = core.Unable
+	}
 	if f != h.fit {
 		h.fit = f
 		h.n.raft.SetFitness(f)
 	}
+}
+
+// leave sees to it that this node is not elected any more, and returns when that is so: it is about to stop, and whoever it
+// led would lose their leader again. It goes on voting and acknowledging to the end. It waits for the owner loop alone, and
+// no longer than ctx; a node that leads because nobody takes over goes on.
+func (h *health) leave(ctx context.Context) {
+	h.leaving.Store(true)
+	h.tell(core.Unable)
+	_ = h.n.raft.Turned(ctx) // an election that has ended is one that it does not win
 }
 
 // freeSpace compares what is left on the disk of a folder with what should be.

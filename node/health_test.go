@@ -92,6 +92,35 @@ func TestFreeSpace(t *testing.T) {
 	wantAPIError(t, c.nodes[c.leader()].LeaderTransfer(ctx, "node1"), 422, wire.CodeRejected)
 }
 
+// A node that stops is not elected again while it lets requests end, whatever is found about its health meanwhile; it votes to
+// the end, and one that nobody can replace stops as well.
+func TestStoppingNodeDoesNotStand(t *testing.T) {
+	c := newCluster(t, 3, nil)
+	c.startAll()
+	lead := c.leader()
+	other, third := (lead+1)%3, (lead+2)%3
+	c.submit(lead, 0)
+	n := c.nodes[other]
+	n.health.leave(t.Context())
+	n.health.set(nil)
+	if err := n.raft.Turned(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if f := n.raft.Status().Fitness; f != core.Unable {
+		t.Errorf("a node that is about to stop says that it is %v", f)
+	}
+	c.stop(lead) // the other two are a majority, and one of them does not lead
+	c.until("the third node leads", func() bool { return c.nodes[third].Leading() })
+	c.submit(third, 1)
+	for _, i := range []int{third, other} {
+		n := c.nodes[i]
+		c.stop(i)
+		if f := n.raft.Status().Fitness; f != core.Unable {
+			t.Errorf("node%d has stopped and could have been elected while it did: %v", i+1, f)
+		}
+	}
+}
+
 func TestProbeDisk(t *testing.T) {
 	dir := t.TempDir()
 	for range 2 {

@@ -122,7 +122,7 @@ func (n *Node) writeJump() *blockstore.Jump {
 // jump drops what was to be finalized below, and from now on nothing there is signed.
 func (f *finalizer) jump(l *leap) {
 	f.mu.Lock()
-	f.floor = l.ref().Height
+	f.floor, f.top = l.ref().Height, l.ref().Height
 	f.todo = []finalTask{{ref: l.ref(), leap: l}}
 	f.mu.Unlock()
 	select {

@@ -40,6 +40,7 @@ type Node struct {
 	admin   *api.Admin
 	metrics *metrics
 	mutant  mutant
+	voice   atomic.Pointer[raftify.Node] // raft, for fail, which may come before there is one
 	hub     *hub
 
 	engine      *engine
@@ -144,7 +145,21 @@ func New(cfg Config) (_ *Node, err error) {
 		return nil, err
 	}
 	undo = append(undo, func() { _ = n.link.Close() })
+	if err = n.failable(); err != nil {
+		return nil, err
+	}
 	return n, nil
+}
+
+// failable has fail silence the election from now on, and returns what failed before.
+func (n *Node) failable() error {
+	n.voice.Store(n.raft)
+	select {
+	case err := <-n.fatal:
+		return err
+	default:
+		return nil
+	}
 }
 
 // restore brings back what is stored.
@@ -311,8 +326,8 @@ func (n *Node) fail(err error) {
 	case n.fatal <- err:
 	default:
 	}
-	if n.raft != nil {
-		n.raft.Fail(err)
+	if raft := n.voice.Load(); raft != nil {
+		raft.Fail(err)
 	}
 }
 
@@ -402,6 +417,9 @@ func (n *Node) shutdown(ctx context.Context, handover bool) error {
 	}
 	drain, cancelDrain := context.WithTimeout(ctx, drainTimeout)
 	defer cancelDrain()
+	if handover {
+		n.health.leave(drain)
+	}
 	n.hub.close()
 	n.router.stop()
 	err := errors.Join(ignoreTimeout(n.server.Shutdown(drain)), ignoreTimeout(n.admin.Shutdown(drain)))
@@ -468,6 +486,9 @@ func (n *Node) electionEvent(e core.Event) {
 	case core.EventSuspected:
 		log.Info().Str("peer", string(e.Peer)).Msg("the leader's host refuses connections")
 	case core.EventFitness:
+		if n.health.leaving.Load() {
+			break
+		}
 		log.Warn().Str("fitness", e.Detail).Msg("fitness to lead")
 	case core.EventStale:
 		n.metrics.alarms.Inc()

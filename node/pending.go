@@ -46,7 +46,7 @@ func (r *router) submit(raw *block.Tx) (*pending, error) {
 	p := &pending{tx: tx, since: n.uptime(), done: make(chan struct{})}
 	before := n.finals.state()
 	if used, rec, err := r.usedNonce(tx, before); err != nil {
-		return nil, err
+		return nil, n.unreadable(before, err)
 	} else if used {
 		p.resolve(rec, nil)
 		return p, nil

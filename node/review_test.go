@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 	"errors"
+	"fmt"
 	"testing"
 
 	"github.com/rs/zerolog"
@@ -10,6 +11,8 @@ import (
 	"github.com/baton-ha/baton/blockstore"
 	"github.com/baton-ha/baton/blockstore/block"
 	"github.com/baton-ha/baton/blockstore/merkle"
+	"github.com/baton-ha/baton/node/api"
+	"github.com/baton-ha/baton/node/api/wire"
 	"github.com/baton-ha/baton/node/chain"
 	"github.com/baton-ha/baton/node/replication"
 	"github.com/baton-ha/baton/raftify/core"
@@ -260,6 +263,14 @@ func TestWorkOnAStateThatWasPruned(t *testing.T) {
 		if _, err := e.buildOn(target{ref: on}); (err == nil) != outdated || err != nil && !stateGone(err) || e.pool.Len() != 1 {
 			t.Errorf("final %d: a block to build: %v, %d transactions are left", final, err, e.pool.Len())
 		}
+		_, err = account(old, pub(c.users[2]))
+		var refusal *api.Error
+		if told := n.unreadable(old, err); errors.As(told, &refusal) != outdated || told == nil {
+			t.Errorf("final %d: a client that reads is told %v", final, told)
+		} else if outdated {
+			wantAPIError(t, told, 503, wire.CodeUnavailable)
+		}
+		wantAPIError(t, n.unreadable(old, fmt.Errorf("proof: %w", blockstore.ErrPruned)), 503, wire.CodeUnavailable)
 		n.router.origins[waiting.Hash()] = []string{"node1"}
 		e.refuseNonce(waiting)
 		n.cancel()

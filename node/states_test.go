@@ -84,7 +84,8 @@ func TestAheadOfTheEngine(t *testing.T) {
 		t.Fatal(err)
 	}
 	sts, blocks := chained(t, c, ex, 2)
-	n := &Node{cfg: c.cfgs[0], ex: ex, states: newStates()}
+	n := &Node{cfg: c.cfgs[0], ex: ex, states: newStates(), finals: newFinals(nil, blocks[0], sts[0]), finalizer: &finalizer{}}
+	n.view.Store(&view{})
 	e := newEngine(n)
 	n.states.put(sts[0], 0)
 	bad := blocks[1].Header
@@ -121,8 +122,8 @@ func TestLateRequestToExecute(t *testing.T) {
 		t.Fatal(err)
 	}
 	sts, blocks := chained(t, c, ex, keepStates+4)
-	n := &Node{cfg: c.cfgs[0], ex: ex, states: newStates()}
-	n.finals = newFinals(nil, blocks[0], sts[0])
+	n := &Node{cfg: c.cfgs[0], ex: ex, states: newStates(), finals: newFinals(nil, blocks[0], sts[0]), finalizer: &finalizer{}}
+	n.view.Store(&view{})
 	e := newEngine(n)
 	n.states.put(sts[0], 0)
 	final := func(h int) {

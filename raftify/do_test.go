@@ -4,6 +4,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/baton-ha/baton/raftify/core"
 )
@@ -120,4 +121,83 @@ func TestDoMeetsTheEnd(t *testing.T) {
 	n.Fail(errDisk)
 	wg.Wait()
 	<-n.Stopped()
+}
+
+// A death notice that is carried out where it arrives begins an election in which this node is not the first in turn. The
+// loop, which went to sleep for a heartbeat, is woken for it; it is not for what changes nothing about when it wakes.
+func TestDeathNoticeWakesTheLoop(t *testing.T) {
+	cluster, incs := core.ClusterID{1}, map[core.NodeID]core.Inc{"a": {1}, "b": {2}, "c": {3}}
+	cfg := core.NewConfig(core.CfgKey{CTerm: 5, Ver: 1}, []core.Member{
+		{ID: "a", Inc: incs["a"], Voter: true}, {ID: "b", Inc: incs["b"], Voter: true}, {ID: "c", Inc: incs["c"], Voter: true},
+	})
+	state, err := EncodeState(core.HardState{
+		ClusterID: cluster, ID: "b", Inc: incs["b"], Boot: 1, Term: 5, Vote: core.Vote{Kind: core.VoteClosed}, Cfg: cfg,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	store := newMemStore(t)
+	if err := store.write(state); err != nil {
+		t.Fatal(err)
+	}
+	conf := DefaultConfig()
+	conf.ID, conf.Timing = "b", testTiming()
+	var clock handClock
+	n, err := New(Options{Config: conf, Store: store, Clock: &clock, PeerKey: testPeerKey})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer n.Close() //nolint:errcheck // it was never started
+	n.transport = nowhere{}
+	n.owner.live, n.owner.msgs, n.owner.posts = true, make([]core.Message, 0, turnMessages), make([]input, 0, turnPosts)
+	woken := func() bool {
+		select {
+		case <-n.inbox.wake:
+			return true
+		default:
+			return false
+		}
+	}
+	sleep := func() time.Duration {
+		t.Helper()
+		quiet, ok := n.round()
+		if !ok {
+			t.Fatal("the loop is over")
+		}
+		woken()
+		return quiet
+	}
+	head := core.Header{ClusterID: cluster, From: "c", To: "b", Inc: incs["c"], Boot: 1, Session: 9, Term: 5}
+	heartbeat := core.Message{Type: core.MsgHB, Header: head, Seq: 1, Cfg: &cfg}
+
+	clock.add(n.tm.MinElection) // nobody has to be asked any more what is known of this node
+	n.deliver(heartbeat)
+	if quiet := sleep(); quiet != n.tm.Heartbeat || n.Status().Leader != "c" {
+		t.Fatalf("asleep for %v, led by %q", quiet, n.Status().Leader)
+	}
+	clock.add(n.tm.Heartbeat / 2)
+	heartbeat.Seq++
+	n.deliverHere(heartbeat)
+	if woken() {
+		t.Error("woken by a heartbeat")
+	}
+	will, err := ParseDeath(SignDeath(testKey("c"), core.Death{ID: "c", Inc: head.Inc, Boot: head.Boot, Session: head.Session}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	n.deliverHere(core.Message{Type: core.MsgDeath, Header: core.Header{From: "c", To: "b"}, Dead: &will})
+	if role := n.Status().Role; role != core.RoleFollower {
+		t.Fatalf("%v, before the first in turn", role)
+	}
+	if !woken() {
+		t.Error("not woken: it stands when it happens to wake")
+	}
+	if quiet := sleep(); quiet > n.tm.Heartbeat/4 {
+		t.Errorf("asleep for %v", quiet)
+	}
+	clock.add(n.tm.Heartbeat / 4)
+	sleep()
+	if role := n.Status().Role; role != core.RolePreCandidate {
+		t.Errorf("%v after its turn has come", role)
+	}
 }

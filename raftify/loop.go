@@ -22,9 +22,11 @@ const (
 // that called Do.
 type owner struct {
 	sync.Mutex
-	live  bool // between the beginning of the loop and its end; nobody touches the core otherwise
-	msgs  []core.Message
-	posts []input
+	live   bool // between the beginning of the loop and its end; nobody touches the core otherwise
+	msgs   []core.Message
+	posts  []input
+	asleep core.Instant  // when the loop went to sleep
+	quiet  time.Duration // and for how long
 }
 
 // own is the owner loop.
@@ -94,10 +96,23 @@ func (n *Node) round() (quiet time.Duration, ok bool) {
 		}
 		if !some {
 			now, ok := n.tick()
-			// No tick comes sooner than a quarter of a heartbeat after the last one.
-			return max(n.core.Quiet(now), n.tm.Heartbeat/4-now.SinceMin(n.lastTick)), ok
+			n.owner.asleep, n.owner.quiet = now, n.quiet(now)
+			return n.owner.quiet, ok
 		}
 	}
+}
+
+// quiet returns when time is to pass again if nothing comes: no tick comes sooner than a quarter of a heartbeat after the
+// last one.
+func (n *Node) quiet(now core.Instant) time.Duration {
+	return max(n.core.Quiet(now), n.tm.Heartbeat/4-now.SinceMin(n.lastTick))
+}
+
+// oversleeps reports whether time is to pass for the core clearly sooner than the loop wakes by itself: something that a
+// guest carried out, such as a death notice, began what goes on in moments. The caller owns the core.
+func (n *Node) oversleeps() bool {
+	now := n.clock.Now()
+	return n.quiet(now)+n.tm.Heartbeat/16 < n.owner.quiet-now.SinceMax(n.owner.asleep)
 }
 
 // take takes some inputs. The caller owns the core. Not ok: the loop ends.

@@ -247,7 +247,8 @@ func (n *Node) Do(fn func(now core.Instant, c *core.Core)) bool {
 	return true
 }
 
-// visit carries out what waits if nobody is in the owner loop, or leaves it to the loop.
+// visit carries out what waits if nobody is in the owner loop, or leaves it to the loop. The loop is woken only if there is
+// something to do before it wakes by itself.
 func (n *Node) visit() {
 	if !n.owner.TryLock() {
 		n.inbox.signal() // whoever is in there may have looked for the last time already
@@ -256,6 +257,9 @@ func (n *Node) visit() {
 	defer n.owner.Unlock()
 	for range guestTakes {
 		if some, ok := n.take(); !some && ok {
+			if n.oversleeps() {
+				n.inbox.signal()
+			}
 			return
 		} else if !ok {
 			break // not started yet, or at its end

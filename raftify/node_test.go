@@ -255,7 +255,7 @@ func TestShutdownHandsOver(t *testing.T) {
 		}
 		c.leader(old)
 		tried := c.net.count(old, core.MsgTimeoutNow) > before
-		n = c.start(old, nil) // as the member that it was
+		n = c.start(old, nil) //nolint:contextcheck // as the member that it was; a node runs until it is closed
 		return tried
 	})
 	stop()

@@ -36,6 +36,7 @@ func TestSubmitFailover(t *testing.T) {
 		"hangs":           hang,
 		"dies mid-answer": die,
 		"no leader":       refuse(503, wire.CodeNoLeader),
+		"unavailable":     refuse(503, wire.CodeUnavailable),
 		"unknown outcome": refuse(504, wire.CodeUnknownOutcome),
 		"overloaded":      refuseFor(429, wire.CodeOverloaded, 60),
 		"broken":          refuse(500, wire.CodeInternal),

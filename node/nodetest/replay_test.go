@@ -15,12 +15,12 @@ type tale struct {
 	lines          []trace.Event
 }
 
-func newTale(voters string) *tale {
+func newTale() *tale {
 	g := block.New(block.Header{ChainID: "t", ChainVersion: "v1"}, nil)
 	b := block.New(block.Header{ChainID: "t", ChainVersion: "v1", Height: 1, Parent: g.Hash(), Proposer: "a", Term: 1}, nil)
 	s := &tale{genesis: g, block: b}
 	for _, id := range "abc" {
-		s.start(id, s.config(1, 1, voters), g)
+		s.start(id, s.config(1, 1, "abc"), g)
 	}
 	return s
 }
@@ -44,7 +44,7 @@ func (s *tale) config(cterm core.Term, ver uint64, voters string) *trace.Config 
 }
 
 func (s *tale) start(id rune, cfg *trace.Config, tip *block.Block) {
-	synced := core.Term(cfg.CTerm)
+	synced := cfg.CTerm
 	s.add(id, trace.Event{
 		Kind: trace.KindStart, Term: cfg.CTerm, Vote: "closed", Cfg: cfg, Synced: &synced, Ref: ref(tip), Commit: ref(s.genesis),
 	})
@@ -88,26 +88,26 @@ func (s *tale) judge(t *testing.T, want string) {
 }
 
 func TestReplayJudgesACommitWhenItIsCounted(t *testing.T) {
-	s := newTale("abc")
+	s := newTale()
 	s.leads()
 	s.has("ac")
 	s.committed('a')
 	s.signed('a')
 	s.judge(t, "")
 
-	s = newTale("abc")
+	s = newTale()
 	s.leads()
 	s.has("a")
 	s.committed('a')
 	s.judge(t, "I10: a commits 1/")
 
-	s = newTale("abc")
+	s = newTale()
 	s.leads()
 	s.has("bc")
 	s.committed('b')
 	s.judge(t, `I10: b takes 1/`)
 
-	s = newTale("abc")
+	s = newTale()
 	s.leads()
 	s.has("abc")
 	s.signed('a')
@@ -117,7 +117,7 @@ func TestReplayJudgesACommitWhenItIsCounted(t *testing.T) {
 // The leader that counted the commit is killed before it has signed; the block's other holder has given up its vote. The
 // first to sign is a voter that knows nothing but the new members, which is as it should be.
 func TestReplayAcceptsALateSignature(t *testing.T) {
-	s := newTale("abc")
+	s := newTale()
 	s.leads()
 	s.has("ac")
 	s.committed('a')
@@ -132,7 +132,7 @@ func TestReplayAcceptsALateSignature(t *testing.T) {
 	s.judge(t, "")
 
 	// What the change of members may not do is to go before the count.
-	s = newTale("abc")
+	s = newTale()
 	s.leads()
 	for _, cfg := range []*trace.Config{s.config(1, 2, "ab"), s.config(2, 2, "ab")} {
 		s.add('a', trace.Event{Kind: trace.KindHard, Term: cfg.CTerm, Vote: "closed", Cfg: cfg})

@@ -49,6 +49,74 @@ func at(d time.Duration) core.Instant {
 	return core.Instant{Mono: n, Boot: n, Real: n}
 }
 
+// fading is a disk that cannot be read any more from some moment on.
+type fading struct {
+	heights
+	gone *bool
+}
+
+func (f fading) HashAt(h block.Height) (block.Hash, bool) {
+	if *f.gone {
+		return block.Hash{}, false
+	}
+	return f.heights.HashAt(h)
+}
+
+// What is not committed may become unreadable while the node runs. It is cut all the same when the leader has another
+// chain, kept when it has the same, and committed.
+func TestUncommittedChainIsNotReadAgain(t *testing.T) {
+	genesis := block.New(block.Header{ChainID: "t"}, nil)
+	common := append([]*block.Block{genesis}, line(genesis, 0, 3)...)
+	own := append(common[:4:4], line(common[3], 1, 4)...)
+	their := append(common[:4:4], line(common[3], 2, 2)...)
+	for name, chain := range map[string][]*block.Block{"another chain": their, "a part of the own": own[:6], "the own": own} {
+		t.Run(name, func(t *testing.T) {
+			gone := false
+			cfg := core.NewConfig(core.CfgKey{Ver: 1}, []core.Member{{ID: "1", Voter: true}, {ID: "2", Voter: true}, {ID: "3", Voter: true}})
+			c, err := New(Options{
+				ID: "2", Reader: fading{own, &gone}, Synced: 1, Tip: refOf(own[len(own)-1]), Commit: CommitRecord{Ref: refOf(own[1])},
+				MinElection: 200 * time.Millisecond, MaxInflight: 8, Now: at(0),
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			gone = true
+			c.Observe(at(0), core.Status{Term: 2, Role: core.RoleFollower, Leader: "1", Vote: core.Vote{Kind: core.VoteClosed}, Cfg: cfg})
+			take := refOf(chain[len(chain)-1])
+			c.LeaderHeartbeat(at(0), "1", 2, encodeHeartbeat(heartbeat{take: take, tip: take.Height}))
+			if r := c.Ready(); len(r.Fetches) > 0 {
+				var blocks []Certified
+				for _, b := range chain[2:] {
+					blocks = append(blocks, Certified{Block: b})
+				}
+				c.Fetched(at(0), r.Fetches[0].ID, blocks, nil)
+			}
+			for _, x := range c.Ready().Execs {
+				c.Executed(at(0), x.Block.Hash(), true)
+			}
+			if c.Tip() != take || c.synced != 2 {
+				t.Fatalf("tip %v of term %d, want %v", c.Tip(), c.synced, take)
+			}
+			for h, b := range chain[1:] {
+				if !c.has(refOf(b)) {
+					t.Errorf("height %d is another block", h+1)
+				}
+			}
+			c.Committed(at(0), 2, take)
+			if c.Commit() != take {
+				t.Errorf("commit %v, want %v", c.Commit(), take)
+			}
+		})
+	}
+	gone := true
+	if _, err := New(Options{
+		ID: "2", Reader: fading{own, &gone}, Synced: 1, Tip: refOf(own[len(own)-1]), Commit: CommitRecord{Ref: refOf(own[1])},
+		MinElection: 200 * time.Millisecond, MaxInflight: 8, Now: at(0),
+	}); err == nil {
+		t.Error("a chain whose own hashes cannot be read was made")
+	}
+}
+
 func TestReportLess(t *testing.T) {
 	for _, tt := range []struct {
 		a, b Report

@@ -19,7 +19,9 @@ var (
 	ErrWindowFull = errors.New("too many uncommitted blocks")
 )
 
-// Reader gives the chain what is stored. It is asked only for heights that this node wrote and has not cut.
+// Reader gives the chain what is stored. It is asked only for heights that this node wrote and has not cut. New reads what
+// is not committed; after that it is asked for committed heights alone, where false decides nothing: a disk that loses a
+// block while the node runs does not keep the chain from being cut or committed.
 type Reader interface {
 	HashAt(h block.Height) (block.Hash, bool)
 }
@@ -197,11 +199,21 @@ func New(opt Options) (*Chain, error) {
 		return nil, fmt.Errorf("the claim (%d, %v) is not above the chain (%d, %v)", opt.Claim.Synced, opt.Claim.Tip, opt.Synced, opt.Tip)
 	}
 	c := &Chain{
-		opt: opt, base: opt.Tip.Height, tip: opt.Tip, synced: opt.Synced, commit: opt.Commit.Ref, nacked: opt.Nacked,
+		opt: opt, base: opt.Commit.Ref.Height, tip: opt.Tip, synced: opt.Synced, commit: opt.Commit.Ref, nacked: opt.Nacked,
 		durable: Report{opt.Synced, opt.Tip},
 		bodies:  map[block.Hash]*block.Block{}, executed: map[block.Hash]bool{}, failed: map[block.Hash]core.Instant{}, asked: map[block.Hash]bool{},
 		fetchBad: map[core.NodeID]core.Instant{},
 		now:      opt.Now,
+	}
+	for h := c.base + 1; h < opt.Tip.Height; h++ {
+		hash, ok := opt.Reader.HashAt(h)
+		if !ok {
+			return nil, fmt.Errorf("the hash of block %d, below the tip %v, cannot be read", h, opt.Tip)
+		}
+		c.own = append(c.own, entry{hash: hash})
+	}
+	if opt.Tip.Height > c.base {
+		c.own = append(c.own, entry{hash: opt.Tip.Hash})
 	}
 	if opt.Claim != nil {
 		claim := *opt.Claim
