@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math/rand/v2"
+	"syscall"
 	"testing"
 )
 
@@ -52,6 +53,77 @@ func BenchmarkUpdateRoot(b *testing.B) {
 			b.ReportMetric(float64(batch)*float64(b.N)/b.Elapsed().Seconds(), "keys/s")
 		})
 	}
+}
+
+// One operation is one block of transfers: 500 accounts are read, then changed. Every 100 blocks a checkpoint lets go of what
+// is new, without being counted. All stored nodes fit into the cache.
+func BenchmarkBlock(b *testing.B) {
+	const batch = 500
+	for _, n := range []int{10_000, 1_000_000} {
+		b.Run(fmt.Sprintf("keys=%d", n), func(b *testing.B) {
+			store := newMemStore()
+			m := Empty(store, WithCacheBytes(256<<20))
+			key := func(i int) []byte {
+				rng := rand.NewPCG(uint64(i), 9)
+				k := make([]byte, 0, 32)
+				for range 4 {
+					k = binary.BigEndian.AppendUint64(k, rng.Uint64())
+				}
+				return k
+			}
+			for from := 0; from < n; from += 10_000 {
+				changes := make([]Change, 0, 10_000)
+				for i := from; i < from+10_000; i++ {
+					changes = append(changes, Change{Key: key(i), Value: fmt.Appendf(nil, "balance %032d", i)})
+				}
+				m = mustUpdate(b, m, changes...)
+			}
+			m = store.checkpoint(b, m)
+			rng := rand.New(rand.NewPCG(2, 2))
+			b.ReportAllocs()
+			blocks, cpu := 0, 0.0
+			for b.Loop() {
+				b.StopTimer()
+				if blocks++; blocks%100 == 0 {
+					m = m.Seal()
+					_, stale := store.save(b, m)
+					for _, id := range stale {
+						delete(store.nodes, id)
+					}
+				}
+				seen := map[int]bool{}
+				changes := make([]Change, 0, batch)
+				for len(changes) < batch {
+					i := rng.IntN(n)
+					if seen[i] {
+						continue
+					}
+					seen[i] = true
+					changes = append(changes, Change{Key: key(i), Value: fmt.Appendf(nil, "changed %032d", blocks)})
+				}
+				b.StartTimer()
+				cpu -= cpuNanos(b)
+				for _, c := range changes {
+					if _, ok, err := m.Get(c.Key); !ok || err != nil {
+						b.Fatal(ok, err)
+					}
+				}
+				m = mustUpdate(b, m, changes...)
+				cpu += cpuNanos(b)
+			}
+			b.ReportMetric(cpu/batch/float64(b.N), "cpu-ns/key")
+		})
+	}
+}
+
+// cpuNanos is what this process has used, of all its threads: on a busy machine it says more than the time does.
+func cpuNanos(b *testing.B) float64 {
+	b.Helper()
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		b.Fatal(err)
+	}
+	return float64(u.Utime.Nano() + u.Stime.Nano())
 }
 
 func BenchmarkGet(b *testing.B) {

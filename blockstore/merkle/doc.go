@@ -75,8 +75,8 @@
 // stored nodes have names that rise with the versions, not their hashes.
 //
 // scripts/bench/maps compares this package with iavl 1.2.6, both on Pebble. With 100,000 keys of an account's size, 500
-// changed a batch, the root after each batch, saved every 40 and all but four versions pruned, a changed key cost a tenth
-// to a quarter of iavl's CPU time in runs on a busy machine, and about the same bytes on disk (0.7 to 1.25 of iavl's, as
-// compactions fall). iavl's proofs are smaller, 838 bytes to 2101: a binary tree names one sibling a level, a branch of 16
-// names 15.
+// changed a batch, the root after each batch, saved every 40 and all but four versions pruned, on a machine at a load average
+// of 20, a changed key cost 0.13 of iavl's CPU time (24 us to 189), the map took 0.72 of its bytes on disk, which vary by a half
+// as compactions fall, and a proof 0.30 of its CPU time to make and 0.28 to check. iavl's proofs are smaller, 838 bytes to
+// 2101: a binary tree names one sibling a level, a branch of 16 names 15.
 package merkle

@@ -13,13 +13,14 @@ type draft struct {
 	value         []byte
 	has           bool
 	bitmap, fresh uint16
+	replaced      uint16 // which children are not those that base has
 	base          record
 	links         [16]*link
 }
 
 // replace starts from what n is.
 func (d *draft) replace(n *node) {
-	d.path, d.has, d.bitmap, d.fresh, d.base = n.path(), n.has, n.bitmap, n.fresh, n.record
+	d.path, d.has, d.bitmap, d.fresh, d.replaced, d.base = n.path(), n.has, n.bitmap, n.fresh, 0, n.record
 	if n.has {
 		d.value = n.value()
 	}
@@ -46,6 +47,7 @@ func (d *draft) kid(nibble byte) (ref, bool) {
 func (d *draft) set(nibble byte, l *link) {
 	bit := uint16(1) << nibble
 	d.links[nibble] = l
+	d.replaced |= bit
 	if l == nil {
 		d.bitmap, d.fresh = d.bitmap&^bit, d.fresh&^bit
 		return
@@ -93,13 +95,7 @@ func (d *draft) encode(buf []byte) (_ []byte, size int) {
 		buf = append(buf, 0)
 	}
 	buf = binary.BigEndian.AppendUint16(buf, d.bitmap)
-	for left := d.bitmap; left != 0; left &= left - 1 {
-		if nibble := byte(bits.TrailingZeros16(left)); d.fresh&(1<<nibble) != 0 {
-			buf = append(buf, d.links[nibble].hash[:]...)
-		} else {
-			buf = append(buf, d.base.hashOf(rank(d.base.bitmap, nibble))...)
-		}
-	}
+	buf = d.appendHashes(buf)
 	size = len(buf)
 	if d.bitmap == d.fresh {
 		return buf, size
@@ -113,4 +109,26 @@ func (d *draft) encode(buf []byte) (_ []byte, size int) {
 		ids = ids[n:]
 	}
 	return buf, size
+}
+
+// appendHashes appends the children's hashes. Those of children that base has are in its bytes, one behind the other; their
+// links, if they are new too, are all over the memory.
+func (d *draft) appendHashes(buf []byte) []byte {
+	if d.bitmap == d.base.bitmap {
+		at := len(buf)
+		buf = append(buf, d.base.bytes[d.base.kidsAt:d.base.idsAt()]...)
+		for left := d.replaced & d.bitmap; left != 0; left &= left - 1 {
+			nibble := byte(bits.TrailingZeros16(left))
+			copy(buf[at+rank(d.bitmap, nibble)*len(Hash{}):], d.links[nibble].hash[:])
+		}
+		return buf
+	}
+	for left := d.bitmap; left != 0; left &= left - 1 {
+		if nibble := byte(bits.TrailingZeros16(left)); d.replaced&(1<<nibble) != 0 {
+			buf = append(buf, d.links[nibble].hash[:]...)
+		} else {
+			buf = append(buf, d.base.hashOf(rank(d.base.bitmap, nibble))...)
+		}
+	}
+	return buf
 }

@@ -14,14 +14,8 @@ import (
 // that saves walks it.
 type staleList struct {
 	before *staleList
-	nodes  []staleNode
-}
-
-// staleNode is a node that was dropped: by its id if it was stored by then, otherwise by its link, which has an id if and
-// when a checkpoint under way at that time is complete.
-type staleNode struct {
-	id   NodeID
-	link *link
+	ids    []NodeID // of what was stored when it was dropped; apart from the links, nothing for the garbage collector to follow
+	links  []*link  // what was not: it has an id if and when a checkpoint under way at that time is complete
 }
 
 // Seal returns this version as one that may be saved. Update it, not the original: what is updated from the original
@@ -72,12 +66,10 @@ func (m *Map) Save(next NodeID, put func(id NodeID, rec []byte) error) (Saved, e
 		out.Root, out.Next = m.root.id, s.next
 	}
 	for list := m.stale; list != nil; list = list.before {
-		for _, n := range list.nodes {
-			switch {
-			case n.link == nil:
-				out.Stale = append(out.Stale, n.id)
-			case n.link.stored.Load():
-				out.Stale = append(out.Stale, n.link.id)
+		out.Stale = append(out.Stale, list.ids...)
+		for _, l := range list.links {
+			if l.stored.Load() {
+				out.Stale = append(out.Stale, l.id)
 			}
 		}
 	}

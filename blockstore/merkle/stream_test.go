@@ -106,7 +106,7 @@ func TestBuildTrustsNobody(t *testing.T) {
 func TestBuildRefusesOddTrees(t *testing.T) {
 	leaf := func(path ...byte) []byte { return encoded(&draft{path: pathOf(path...), has: true}) }
 	over := make([]byte, maxNibbles)
-	inner := encoded(&draft{path: pathOf(1), bitmap: 3, fresh: 3, links: [16]*link{
+	inner := encoded(&draft{path: pathOf(1), bitmap: 3, fresh: 3, replaced: 3, links: [16]*link{
 		storedLink(HashNode(leaf(over...)), 0), storedLink(HashNode(leaf(2, 2)), 0),
 	}})
 	for name, nodes := range map[string][][]byte{

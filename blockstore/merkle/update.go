@@ -41,8 +41,10 @@ func (m *Map) Update(changes []Change) (*Map, error) {
 		return m, nil
 	}
 	next.newBytes += e.newBytes
-	if len(e.stale) > 0 {
-		next.stale = &staleList{before: m.stale, nodes: e.stale}
+	if len(e.stale.ids)+len(e.stale.links) > 0 {
+		stale := e.stale // by itself: a pointer into e would keep all of that
+		stale.before = m.stale
+		next.stale = &stale
 	}
 	t := m.tree
 	next.sealed = t.sealUpdates > 0 && next.updates >= t.sealUpdates || t.sealBytes > 0 && next.newBytes >= t.sealBytes
@@ -74,7 +76,7 @@ type edit struct {
 	tree     *tree
 	epoch    uint64
 	newBytes int64
-	stale    []staleNode
+	stale    staleList
 	buf      []byte // scratch
 }
 
@@ -101,11 +103,11 @@ func (e *edit) drop(r ref, n *node) {
 	id := r.storedID()
 	switch {
 	case id != 0:
-		e.stale = append(e.stale, staleNode{id: id})
+		e.stale.ids = append(e.stale.ids, id)
 		e.tree.cache.forget(id)
 	case r.link.epoch < e.epoch:
 		r.link.replaced.Store(true)
-		e.stale = append(e.stale, staleNode{link: r.link})
+		e.stale.links = append(e.stale.links, r.link)
 	default:
 		e.newBytes -= n.cost()
 	}

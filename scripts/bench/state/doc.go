@@ -2,6 +2,7 @@
 //
 //	go -C scripts/bench build -o ../../bin/bench-state ./state
 //	bin/bench-state --accounts 10000,1000000                   # one process a size, ratios to the first
+//	bin/bench-state --accounts 10000,10000000 --txs 100000     # 2 minutes of CPU time to fill, 1.1 GB of disk
 //	bin/bench-state --blocks 1000000                           # time of a start on that many stored blocks
 //	bin/bench-state --genesis 100000                           # time of a start with a genesis of that many accounts
 //
