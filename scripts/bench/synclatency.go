@@ -179,21 +179,28 @@ func (t *target) configure(file, listen string) error {
 	return os.WriteFile(t.reader, text, 0o600)
 }
 
-// stored waits until a newcomer can take over a state with all accounts. Its folder stays.
+// stored has the chain grow until a newcomer can take over a state with all accounts. Its folder stays.
 func (t *target) stored(ctx context.Context, folder string) error {
 	for {
-		w, err := t.watch(ctx, func(ctx context.Context) error {
-			select {
-			case <-time.After(time.Second):
-			case <-ctx.Done():
-			}
-			return ctx.Err()
-		})
+		first, _, err := t.s.height(ctx)
 		if err != nil {
 			return err
 		}
-		if len(w.took) == 0 {
-			return errors.New("no transaction in a second")
+		grown := first + uint64(config.DefaultConfig().State.CheckpointBlocks) //nolint:gosec // it is positive
+		if _, err := t.watch(ctx, 0, func(ctx context.Context) error {
+			for h := first; h < grown; {
+				select {
+				case <-time.After(100 * time.Millisecond):
+				case <-ctx.Done():
+					return ctx.Err()
+				}
+				if h, _, err = t.s.height(ctx); err != nil {
+					return err
+				}
+			}
+			return nil
+		}); err != nil {
+			return err
 		}
 		bytes, err := t.sync(ctx, folder, t.from[here])
 		if err != nil {
@@ -202,7 +209,7 @@ func (t *target) stored(ctx context.Context, folder string) error {
 		if bytes > uint64(t.o.accounts)*leafBytes { //nolint:gosec // it is positive
 			return nil
 		}
-		if err := os.RemoveAll(folder); err != nil {
+		if err := os.RemoveAll(folder); err != nil { // the state was not written yet
 			return err
 		}
 	}
@@ -216,7 +223,7 @@ func (t *target) window(ctx context.Context, what string) error {
 	var syncs []time.Duration
 	var bytes uint64
 	var folders []string
-	w, err := t.watch(ctx, func(ctx context.Context) error {
+	w, err := t.watch(ctx, t.o.pause, func(ctx context.Context) error {
 		begun := time.Now()
 		if what == quiet {
 			select {
@@ -257,7 +264,7 @@ func (t *target) window(ctx context.Context, what string) error {
 const warmUp = 500 * time.Millisecond
 
 // watch has clients send at a steady pace, and notes what they see while during runs.
-func (t *target) watch(ctx context.Context, during func(context.Context) error) (w spell, err error) {
+func (t *target) watch(ctx context.Context, pause time.Duration, during func(context.Context) error) (w spell, err error) {
 	pids, err := t.s.pids(ctx)
 	if err != nil {
 		return w, err
@@ -282,7 +289,7 @@ func (t *target) watch(ctx context.Context, during func(context.Context) error) 
 				return
 			}
 			defer p.Close()
-			errs[i] = steady(ctx, stop, p, t.o.pause, func(begun time.Time, took time.Duration) {
+			errs[i] = steady(ctx, stop, p, pause, func(begun time.Time, took time.Duration) {
 				mu.Lock()
 				defer mu.Unlock()
 				w.begun, w.took = append(w.begun, begun), append(w.took, took)
