@@ -27,7 +27,7 @@ SEEDS    ?= 1-200
 FUZZTIME ?= 30s
 
 .PHONY: help setup build run deb deb-test s3-test guide-test test race-test faults-test sim-test test-full fuzz sim sim-long \
-	explore explore-deep lint fmt bench bench-failover bench-busy bench-handover \
+	explore explore-deep lint fmt bench bench-failover bench-busy bench-handover bench-sync \
 	page-test chaos chaos-build chaos-short chaos-long chaos-injected chaos-mutants clean
 
 help: ## list the targets
@@ -137,6 +137,10 @@ bench-busy: build ## how often a cluster changes its leader beside four programs
 bench-handover: build ## for how long nothing is acknowledged when the lead is handed over under load; flags in BENCHFLAGS
 	$(GO) -C scripts/bench build -o ../../bin/bench .
 	bin/bench handover --baton bin/baton $(BENCHFLAGS)
+
+bench-sync: build ## how long a newcomer's sync takes, and what the clients of a cluster feel of it; flags in BENCHFLAGS
+	$(GO) -C scripts/bench build -o ../../bin/bench .
+	bin/bench sync --baton bin/baton $(BENCHFLAGS)
 
 clean: ## remove what these targets made
 	rm -rf bin dist chaos-report page-shots scripts/page-test/node_modules

@@ -22,7 +22,7 @@ type Sync struct {
 	Pin Pin `json:"pin"`
 	// Listen is the address and port of a read-only listener from which nodes that are no members catch up. Empty: none.
 	Listen string `json:"listen"`
-	// Rate is how many bytes a second the node serves to all others together; 0 is no limit.
+	// Rate is how many bytes a second the node serves to all others together; 0 is no limit. It may change while the node runs.
 	Rate int `json:"rate"`
 	// Sources are the URLs of such listeners elsewhere, which are asked beside the members.
 	Sources []string `json:"sources"`

@@ -60,6 +60,10 @@ func (n *Node) SetGossipKeys(keys [][]byte) error {
 // SetRateLimit changes the API's limit of requests a second and client address; see api.Config.
 func (n *Node) SetRateLimit(perSecond, burst int) { n.server.SetRateLimit(perSecond, burst) }
 
+// SetSyncRate changes how many bytes a second are served to all together that catch up; 0 is no limit. Answers under way go
+// on at the new rate.
+func (n *Node) SetSyncRate(bytesPerSecond int) { n.syncServer.SetRate(int64(bytesPerSecond)) }
+
 // SetCertificate replaces the API's certificate; api.ErrNoTLS when it was started without one.
 func (n *Node) SetCertificate(cert tls.Certificate) error {
 	return n.server.SetCertificate(cert) //nolint:wrapcheck // says all

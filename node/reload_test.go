@@ -3,10 +3,13 @@ package node
 import (
 	"errors"
 	"fmt"
+	"io"
+	"net/http"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/rs/zerolog"
 
@@ -45,6 +48,51 @@ func TestOtherGenesisIsToldOf(t *testing.T) {
 			})
 			c.until("the others are", func() bool { return c.nodes[0].Ready() == nil && c.nodes[1].Ready() == nil })
 		})
+	}
+}
+
+// An answer that waits for the rate of sync goes out as soon as there is none any more.
+func TestSyncRateIsChanged(t *testing.T) {
+	c := newCluster(t, 1, nil)
+	c.cfgs[0].Sync.Listen = c.other + ":0"
+	c.start(0)
+	c.leader()
+	c.submit(0, 0)
+	n := c.nodes[0]
+	n.SetSyncRate(1) // a byte a second
+	body := make(chan int, 1)
+	go func() {
+		defer close(body)
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+n.ReadersAddr().String()+"/sync/v1/blocks?from=1&to=1", nil)
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		defer resp.Body.Close() //nolint:errcheck // only read from
+		data, err := io.ReadAll(resp.Body)
+		if err != nil || resp.StatusCode != http.StatusOK {
+			t.Errorf("%s: %v", resp.Status, err)
+		}
+		body <- len(data)
+	}()
+	select {
+	case got := <-body:
+		t.Fatalf("%d bytes at a byte a second", got)
+	case <-time.After(300 * time.Millisecond): // more than that takes nobody who is not held back
+	}
+	n.SetSyncRate(0)
+	select {
+	case got, ok := <-body:
+		if least := int(patience.Seconds()); ok && got <= least {
+			t.Fatalf("a block of %d bytes: shows nothing, want more than %d", got, least)
+		}
+	case <-time.After(patience):
+		t.Fatal("it is still held back")
 	}
 }
 

@@ -305,6 +305,14 @@ func newBlockImportCmd() *cobra.Command {
 	return cmd
 }
 
+// importLimits are those of a node with this configuration.
+func importLimits(c *config.Config) archive.Limits {
+	return archive.Limits{
+		CheckpointEvery: c.State.CheckpointBlocks, CheckpointBytes: int64(c.State.CheckpointBytes),
+		StateCacheBytes: int64(c.Limits.StateCacheBytes),
+	}
+}
+
 // importFrom fills a data folder with what read gives to the importer.
 func importFrom(
 	ctx context.Context, dataDir string, g *chain.Genesis, found bool, read func(*archive.Importer) error,
@@ -318,11 +326,8 @@ func importFrom(
 		return s, err
 	}
 	defer func() { err = errors.Join(err, store.Close()) }()
-	limits := config.DefaultConfig()
-	im, err := archive.NewImporter(ctx, store, executor, archive.Limits{
-		CheckpointEvery: limits.State.CheckpointBlocks, CheckpointBytes: int64(limits.State.CheckpointBytes),
-		StateCacheBytes: int64(limits.Limits.StateCacheBytes),
-	})
+	c := config.DefaultConfig()
+	im, err := archive.NewImporter(ctx, store, executor, importLimits(&c))
 	if err != nil {
 		return s, err
 	}

@@ -29,8 +29,8 @@ func newReloadCmd() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "reload --config FILE", Short: "Have a running node read its configuration again", Args: cobra.NoArgs,
 		Long: "reload has the node take over what may change while it runs: log.level, the addresses of its peers, the gossip keys\n" +
-			"(raftify.encrypt), api.rate_limit and api.rate_burst, and the API's certificate. It says what changed and what needs\n" +
-			"a restart. A configuration that is broken changes nothing. SIGHUP does the same, and says so in the log; this command\n" +
+			"(raftify.encrypt), api.rate_limit and api.rate_burst, sync.rate, and the API's certificate. It says what changed and what\n" +
+			"needs a restart. A configuration that is broken changes nothing. SIGHUP does the same, and says so in the log; this command\n" +
 			"hands the node the gossip keys as it reads them itself, since a service may see only those of its start.",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			cfg, err := config.Load(admin.config)
@@ -91,6 +91,7 @@ const (
 	keyEncrypt   = "raftify.encrypt"
 	keyRateLimit = "api.rate_limit"
 	keyRateBurst = "api.rate_burst"
+	keySyncRate  = "sync.rate"
 	keyTLSCert   = "api.tls_cert"
 	keyTLSKey    = "api.tls_key"
 )
@@ -194,6 +195,11 @@ func (r *reloader) take(req wire.ReloadRequest) (wire.Reloaded, error) {
 		r.n.SetRateLimit(next.Config.API.RateLimit, next.Config.API.RateBurst)
 		r.now.Config.API.RateLimit, r.now.Config.API.RateBurst = next.Config.API.RateLimit, next.Config.API.RateBurst
 		took(keyRateLimit, keyRateBurst)
+	}
+	if restart[keySyncRate] {
+		r.n.SetSyncRate(next.Config.Sync.Rate)
+		r.now.Config.Sync.Rate = next.Config.Sync.Rate
+		took(keySyncRate)
 	}
 	if next.TLS != nil && r.now.TLS != nil && !sameCertificate(next, r.now) {
 		if err := r.n.SetCertificate(*next.TLS); err != nil {

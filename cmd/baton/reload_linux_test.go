@@ -81,6 +81,7 @@ func TestReload(t *testing.T) {
 
 	edit(t, conf, func(file map[string]any) {
 		section(file, "api")["rate_limit"] = 1
+		section(file, "sync")["rate"] = 1 << 20
 		section(file, "limits")["open_reads"] = 7
 		file["data_dir"] = "elsewhere"
 	})
@@ -96,7 +97,7 @@ func TestReload(t *testing.T) {
 	if err := json.Unmarshal([]byte(good(t, "reload", "--config", conf, "--json")), &done); err != nil {
 		t.Fatal(err)
 	}
-	if !slices.Equal(done.Changed, []string{"api.rate_limit"}) || !slices.Equal(done.Restart, []string{"data_dir", "limits.open_reads"}) {
+	if !slices.Equal(done.Changed, []string{"api.rate_limit", "sync.rate"}) || !slices.Equal(done.Restart, []string{"data_dir", "limits.open_reads"}) {
 		t.Errorf("reloaded %+v", done)
 	}
 	limited := false

@@ -93,10 +93,7 @@ func fill(ctx context.Context, files *config.Node, from []string, show *meter) (
 	if err := archive.Reopen(store); err != nil {
 		return err
 	}
-	im, err := archive.NewImporter(ctx, store, executor, archive.Limits{
-		CheckpointEvery: files.Config.State.CheckpointBlocks, CheckpointBytes: int64(files.Config.State.CheckpointBytes),
-		StateCacheBytes: int64(files.Config.Limits.StateCacheBytes),
-	})
+	im, err := archive.NewImporter(ctx, store, executor, importLimits(files.Config))
 	if errors.Is(err, archive.ErrNotEmpty) {
 		return fmt.Errorf("data_dir %s: a node has run in it: start it, it catches up by itself, or empty the folder", dir)
 	}

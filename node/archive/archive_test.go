@@ -13,25 +13,19 @@ import (
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
-	"github.com/rs/zerolog"
 
 	"github.com/baton-ha/baton/blockstore"
 	"github.com/baton-ha/baton/blockstore/block"
 	"github.com/baton-ha/baton/node/chain"
+	"github.com/baton-ha/baton/node/internal/storetest"
 )
-
-const dir = "data"
-
-func key(seed byte) ed25519.PrivateKey {
-	return ed25519.NewKeyFromSeed(bytes.Repeat([]byte{seed}, ed25519.SeedSize))
-}
 
 func pub(k ed25519.PrivateKey) (p chain.PublicKey) {
 	copy(p[:], k.Public().(ed25519.PublicKey))
 	return p
 }
 
-var processor, user = key(1), key(2)
+var processor, user = storetest.Key(1), storetest.Key(2)
 
 func genesis() *chain.Genesis {
 	return &chain.Genesis{
@@ -54,20 +48,6 @@ func limits() Limits {
 	return Limits{CheckpointEvery: 10, CheckpointBytes: 1 << 20, StateCacheBytes: 1 << 20}
 }
 
-func open(tb testing.TB, fs vfs.FS) *blockstore.Store {
-	tb.Helper()
-	s, err := blockstore.Open(blockstore.Options{Dir: dir, FS: fs, Logger: zerolog.Nop(), CacheBytes: 4 << 20})
-	if err != nil {
-		tb.Fatal(err)
-	}
-	tb.Cleanup(func() {
-		if err := s.Close(); err != nil && !errors.Is(err, blockstore.ErrClosed) {
-			tb.Error(err)
-		}
-	})
-	return s
-}
-
 // closed lets go of a store's memory before the test ends.
 func closed(tb testing.TB, s *blockstore.Store) {
 	tb.Helper()
@@ -79,27 +59,18 @@ func closed(tb testing.TB, s *blockstore.Store) {
 // tries is how often a test that opens stores over and over does so.
 const tries = 20
 
-func write(tb testing.TB, s *blockstore.Store, b blockstore.Batch) {
-	tb.Helper()
-	done := make(chan error, 1)
-	s.Enqueue(b, func(err error) { done <- err })
-	if err := <-done; err != nil {
-		tb.Fatal(err)
-	}
-}
-
 // source is the store of a node with n blocks, all final but the last two, of which one is committed. Every tenth state
 // is stored.
 func source(tb testing.TB, n int) *blockstore.Store {
 	tb.Helper()
-	s, ex := open(tb, vfs.NewMem()), executor(tb, genesis())
+	s, ex := storetest.Open(tb, vfs.NewMem()), executor(tb, genesis())
 	zero, st, err := ex.Genesis(s)
 	if err != nil {
 		tb.Fatal(err)
 	}
-	write(tb, s, blockstore.Batch{Append: []*block.Block{zero}})
+	storetest.Write(tb, s, blockstore.Batch{Append: []*block.Block{zero}})
 	for i := range n {
-		receiver := pub(key(byte(i + 3)))
+		receiver := pub(storetest.Key(byte(i + 3)))
 		payload, err := json.Marshal(map[string]any{
 			"chain_id": "test", "public_key": pub(user).String(), "nonce": i, "max_height": 0,
 			"messages": []any{map[string]any{"type": "transfer", "to": receiver.String(), "asset": "native", "amount": "5"}},
@@ -123,7 +94,7 @@ func source(tb testing.TB, n int) *blockstore.Store {
 		if i < n-2 {
 			batch.Signed = []blockstore.Signed{{Height: b.Header.Height, Hash: b.Hash(), Signature: block.Sign(processor, b.Hash())}}
 		}
-		write(tb, s, batch)
+		storetest.Write(tb, s, batch)
 		if (i+1)%10 == 0 && i < n-1 {
 			m := st.Map().Seal()
 			if _, err := s.SaveState(tb.Context(), m, st.Height(), st.BlockHash()); err != nil {
@@ -146,7 +117,7 @@ func export(tb testing.TB, s Source, r Range) []byte {
 // importAll imports archives into a folder and finishes.
 func importAll(tb testing.TB, fs vfs.FS, archives ...[]byte) (Summary, error) {
 	tb.Helper()
-	s := open(tb, fs)
+	s := storetest.Open(tb, fs)
 	defer func() {
 		if err := s.Close(); err != nil {
 			tb.Error(err)
@@ -175,7 +146,7 @@ func verified(t *testing.T, fs vfs.FS, src *blockstore.Store, h block.Height) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	rep, err := blockstore.VerifyDir(fs, dir, processor.Public().(ed25519.PublicKey), zero)
+	rep, err := blockstore.VerifyDir(fs, storetest.Dir, processor.Public().(ed25519.PublicKey), zero)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -217,7 +188,7 @@ func TestExportImport(t *testing.T) {
 				t.Errorf("%+v", sum)
 			}
 			verified(t, fs, src, want)
-			s := open(t, fs)
+			s := storetest.Open(t, fs)
 			defer closed(t, s)
 			if s.Import() != blockstore.ImportedJoins || s.Election() != nil {
 				t.Errorf("import %d, election %x", s.Import(), s.Election())
@@ -245,7 +216,7 @@ func TestExportRanges(t *testing.T) {
 			t.Errorf("%+v: %v", c.r, err)
 		}
 	}
-	other := key(9).Public().(ed25519.PublicKey)
+	other := storetest.Key(9).Public().(ed25519.PublicKey)
 	var damage *blockstore.CorruptionError
 	if _, err := Export(t.Context(), io.Discard, src, other, Range{}); !errors.As(err, &damage) {
 		t.Errorf("signatures of another key: %v", err)
@@ -269,7 +240,7 @@ func TestDamagedArchive(t *testing.T) {
 			if !errors.Is(err, ErrFormat) && !errors.Is(err, ErrRefused) {
 				t.Fatalf("%s: %s: %v", name, what, err)
 			}
-			s := open(t, fs)
+			s := storetest.Open(t, fs)
 			defer closed(t, s)
 			if s.Import() != blockstore.Importing {
 				t.Errorf("%s: %s: import %d", name, what, s.Import())
@@ -370,8 +341,8 @@ func TestImportWantsAnEmptyFolder(t *testing.T) {
 	src := source(t, 14)
 	good := export(t, src, Range{})
 	fs := vfs.NewMem()
-	s := open(t, fs)
-	write(t, s, blockstore.Batch{Election: []byte("term 1")})
+	s := storetest.Open(t, fs)
+	storetest.Write(t, s, blockstore.Batch{Election: []byte("term 1")})
 	if _, err := NewImporter(t.Context(), s, executor(t, genesis()), limits()); !errors.Is(err, ErrNotEmpty) {
 		t.Errorf("a voter's folder: %v", err)
 	}
@@ -391,7 +362,7 @@ func TestImportSurvivesCrashes(t *testing.T) {
 		whole := 0
 		for cut := range tries {
 			mem := vfs.NewCrashableMem()
-			s := open(t, mem)
+			s := storetest.Open(t, mem)
 			im, err := NewImporter(t.Context(), s, executor(t, genesis()), limits())
 			if err != nil {
 				t.Fatal(err)

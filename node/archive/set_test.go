@@ -18,6 +18,7 @@ import (
 
 	"github.com/baton-ha/baton/blockstore"
 	"github.com/baton-ha/baton/blockstore/block"
+	"github.com/baton-ha/baton/node/internal/storetest"
 )
 
 // bucket is objects in memory.
@@ -115,7 +116,7 @@ func (s *Set) mustExport(t *testing.T, src Source, r Range) Summary {
 // importSet imports a set into a folder.
 func importSet(tb testing.TB, s *Set, fs vfs.FS, state bool) (Summary, error) {
 	tb.Helper()
-	store := open(tb, fs)
+	store := storetest.Open(tb, fs)
 	defer closed(tb, store)
 	im, err := NewImporter(tb.Context(), store, executor(tb, genesis()), limits())
 	if err != nil {
@@ -409,7 +410,7 @@ func TestSetImportGoesOn(t *testing.T) {
 func TestSetExportTrustsNobody(t *testing.T) {
 	src, b := source(t, 22), newBucket()
 	s := setOf(t, src, b, objectBytes)
-	other := key(9).Public().(ed25519.PublicKey)
+	other := storetest.Key(9).Public().(ed25519.PublicKey)
 	if _, err := s.Export(t.Context(), Pipe(src, processorKey), other, Range{}); !errors.Is(err, ErrRefused) {
 		t.Errorf("another key: %v", err)
 	}

@@ -8,6 +8,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/baton-ha/baton/blockstore"
+	"github.com/baton-ha/baton/node/internal/storetest"
 )
 
 // BenchmarkTransfer moves a state of 50,000 accounts between two stores in one process, over loopback.
@@ -25,7 +26,7 @@ func BenchmarkTransfer(b *testing.B) {
 		if err != nil {
 			b.Fatal(err)
 		}
-		write(b, s, blockstore.Batch{Append: w.blocks[:1]})
+		storetest.Write(b, s, blockstore.Batch{Append: w.blocks[:1]})
 		c := NewClient(w.config(peer))
 		o, err := c.Newest(b.Context())
 		if err != nil {

@@ -5,7 +5,6 @@ import (
 	"context"
 	"crypto/ed25519"
 	"encoding/binary"
-	"errors"
 	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
@@ -18,40 +17,12 @@ import (
 	"github.com/baton-ha/baton/blockstore"
 	"github.com/baton-ha/baton/blockstore/block"
 	"github.com/baton-ha/baton/blockstore/merkle"
+	"github.com/baton-ha/baton/node/internal/storetest"
 )
 
-const dir = "data"
-
-func keyOf(seed byte) ed25519.PrivateKey {
-	return ed25519.NewKeyFromSeed(bytes.Repeat([]byte{seed}, ed25519.SeedSize))
-}
-
-var processor, stranger = keyOf(1), keyOf(2)
+var processor, stranger = storetest.Key(1), storetest.Key(2)
 
 func public(k ed25519.PrivateKey) ed25519.PublicKey { return k.Public().(ed25519.PublicKey) }
-
-func open(tb testing.TB, fs vfs.FS) *blockstore.Store {
-	tb.Helper()
-	s, err := blockstore.Open(blockstore.Options{Dir: dir, FS: fs, Logger: zerolog.Nop(), CacheBytes: 4 << 20})
-	if err != nil {
-		tb.Fatal(err)
-	}
-	tb.Cleanup(func() {
-		if err := s.Close(); err != nil && !errors.Is(err, blockstore.ErrClosed) {
-			tb.Error(err)
-		}
-	})
-	return s
-}
-
-func write(tb testing.TB, s *blockstore.Store, b blockstore.Batch) {
-	tb.Helper()
-	done := make(chan error, 1)
-	s.Enqueue(b, func(err error) { done <- err })
-	if err := <-done; err != nil {
-		tb.Fatal(err)
-	}
-}
 
 // world is one chain, and the stores of the nodes that have it.
 type world struct {
@@ -73,9 +44,9 @@ func newWorld(tb testing.TB, nodes int) *world {
 	w := &world{tb: tb, chain: testChain}
 	w.blocks = []*block.Block{block.New(block.Header{ChainID: testChain, ChainVersion: "1", StateRoot: merkle.EmptyRoot()}, nil)}
 	for range nodes {
-		h := &holder{store: open(tb, vfs.NewMem())}
+		h := &holder{store: storetest.Open(tb, vfs.NewMem())}
 		h.m = merkle.Empty(h.store)
-		write(tb, h.store, blockstore.Batch{Append: w.blocks})
+		storetest.Write(tb, h.store, blockstore.Batch{Append: w.blocks})
 		w.nodes = append(w.nodes, h)
 	}
 	return w
@@ -99,7 +70,7 @@ func (w *world) add(changes []merkle.Change, save ...int) *block.Block {
 	b := block.New(head, []*block.Tx{block.SignTx(stranger, binary.BigEndian.AppendUint64(nil, uint64(head.Height)))})
 	w.blocks = append(w.blocks, b)
 	for _, n := range w.nodes {
-		write(w.tb, n.store, blockstore.Batch{
+		storetest.Write(w.tb, n.store, blockstore.Batch{
 			Append: []*block.Block{b}, Commit: &blockstore.Commit{Height: head.Height, Hash: b.Hash(), CTerm: 3, From: head.Height},
 			Signed: []blockstore.Signed{{Height: head.Height, Hash: b.Hash(), Signature: block.Sign(processor, b.Hash())}},
 		})
@@ -172,9 +143,9 @@ func (w *world) config(peers ...Peer) ClientConfig {
 
 // newcomer is the store of a node that has genesis only.
 func (w *world) newcomer(fs vfs.FS) *blockstore.Store {
-	s := open(w.tb, fs)
+	s := storetest.Open(w.tb, fs)
 	if _, hash := s.Tip(); hash.IsZero() {
-		write(w.tb, s, blockstore.Batch{Append: w.blocks[:1]})
+		storetest.Write(w.tb, s, blockstore.Batch{Append: w.blocks[:1]})
 	}
 	return s
 }
@@ -214,7 +185,7 @@ func (w *world) holds(fs vfs.FS, s *blockstore.Store, b *block.Block) {
 	if err := s.Close(); err != nil {
 		w.tb.Fatal(err)
 	}
-	rep, err := blockstore.VerifyDir(fs, dir, public(processor), w.blocks[0].Hash())
+	rep, err := blockstore.VerifyDir(fs, storetest.Dir, public(processor), w.blocks[0].Hash())
 	if err != nil {
 		w.tb.Fatal(err)
 	}

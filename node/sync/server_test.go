@@ -21,6 +21,7 @@ import (
 
 	"github.com/baton-ha/baton/blockstore/block"
 	"github.com/baton-ha/baton/blockstore/merkle"
+	"github.com/baton-ha/baton/node/internal/storetest"
 	"github.com/baton-ha/baton/node/peer"
 )
 
@@ -234,7 +235,7 @@ func TestDamageIsNotServed(t *testing.T) {
 	if err := h.store.Close(); err != nil {
 		t.Fatal(err)
 	}
-	db, err := pebble.Open(dir, &pebble.Options{FS: fs, FormatMajorVersion: pebble.FormatWALSyncChunks, Logger: quiet{}})
+	db, err := pebble.Open(storetest.Dir, &pebble.Options{FS: fs, FormatMajorVersion: pebble.FormatWALSyncChunks, Logger: quiet{}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -254,7 +255,7 @@ func TestDamageIsNotServed(t *testing.T) {
 	if err := errors.Join(it.Close(), db.Close()); err != nil {
 		t.Fatal(err)
 	}
-	h.store = open(t, fs)
+	h.store = storetest.Open(t, fs)
 	var told atomic.Int64
 	s := NewServer(ServerConfig{
 		Store: h.store, ChainID: testChain, Genesis: w.blocks[0].Hash(), Logger: zerolog.Nop(),
@@ -291,7 +292,7 @@ func TestPeerLink(t *testing.T) {
 	w := newWorld(t, 1)
 	b := w.add(accounts(20_000, 1, 0), 0)
 	server := w.server(0)
-	keys := []ed25519.PrivateKey{keyOf(11), keyOf(12)}
+	keys := []ed25519.PrivateKey{storetest.Key(11), storetest.Key(12)}
 	var links []*peer.Link
 	for i, id := range []string{"node1", "node2"} {
 		cfg := peer.DefaultConfig()

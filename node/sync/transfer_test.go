@@ -15,6 +15,7 @@ import (
 
 	"github.com/baton-ha/baton/blockstore"
 	"github.com/baton-ha/baton/blockstore/merkle"
+	"github.com/baton-ha/baton/node/internal/storetest"
 )
 
 // A newcomer gets the newest state from several peers.
@@ -271,12 +272,12 @@ func TestTransferOnABadDisk(t *testing.T) {
 		return nil
 	}))
 	log := &wordy{}
-	s, err := blockstore.Open(blockstore.Options{Dir: dir, FS: fs, Logger: zerolog.Nop(), CacheBytes: 4 << 20})
+	s, err := blockstore.Open(blockstore.Options{Dir: storetest.Dir, FS: fs, Logger: zerolog.Nop(), CacheBytes: 4 << 20})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = s.Close() })
-	write(t, s, blockstore.Batch{Append: w.blocks[:1]})
+	storetest.Write(t, s, blockstore.Batch{Append: w.blocks[:1]})
 	cfg := w.config(w.peer("a", w.server(0)))
 	cfg.Logger = zerolog.New(log)
 	c := NewClient(cfg)

@@ -210,17 +210,23 @@ func (o busyOptions) client(ctx, stop context.Context, i int, addr string, note 
 		return 0, err
 	}
 	defer p.Close()
+	err = steady(ctx, stop, p, o.every, func(_ time.Time, took time.Duration) { note(took) })
+	return p.Nonce(), err
+}
+
+// steady sends one transaction after the other, with a pause between two, until stop ends.
+func steady(ctx, stop context.Context, p *load.Probe, pause time.Duration, note func(begun time.Time, took time.Duration)) error {
 	for {
-		begin := time.Now()
+		begun := time.Now()
 		at, err := p.Send(ctx)
 		if err != nil {
-			return p.Nonce(), err
+			return err
 		}
-		note(at.Sub(begin))
+		note(begun, at.Sub(begun))
 		select {
-		case <-time.After(o.every):
+		case <-time.After(pause):
 		case <-stop.Done():
-			return p.Nonce(), nil
+			return nil
 		}
 	}
 }

@@ -29,7 +29,10 @@
 // longest pause between two acknowledgements of any client of the other nodes.
 //
 // `bench sync` moves the state of a store of many accounts to another process, over a link of a given speed, whole and
-// where one account in a hundred has changed, and compares that with copying as many bytes over the same link.
+// where one account in a hundred has changed, and compares that with copying as many bytes over the same link. Then it
+// measures what clients feel of it: how long transactions of a cluster with such a state take while newcomers sync from it,
+// while they sync from a process that is none of it, and while nobody does. Newcomers and that process would be on other
+// machines; here they have the lowest priority, and what they cost by the disk that they share is in both.
 //
 // With --before another baton binary is measured in the same rounds, which is how an improvement is judged.
 package main

@@ -99,12 +99,24 @@ func publicHex(i int) string { return hex.EncodeToString(config.PublicKey(load.K
 
 // startBaton lays out and starts a cluster of `baton run`. The binary may be a whole command, such as "nice -n 5 baton".
 func (l *launcher) startBaton(name, binary, dir string, basePort int) (*system, error) {
+	files, err := layOut(name, dir, basePort)
+	if err != nil {
+		return nil, err
+	}
+	return l.startLaidOut(name, binary, files)
+}
+
+func layOut(name, dir string, basePort int) (*config.InitResult, error) {
 	files, err := config.Init(config.InitOptions{
 		Out: dir, Nodes: nodes, BasePort: basePort, ChainID: chainID, Fund: funds(),
 	})
 	if err != nil {
 		return nil, fmt.Errorf("lay out %s: %w", name, err)
 	}
+	return files, nil
+}
+
+func (l *launcher) startLaidOut(name, binary string, files *config.InitResult) (*system, error) {
 	s := &system{name: name}
 	for i, file := range files.Configs {
 		s.addrs = append(s.addrs, strings.TrimPrefix(files.APIURLs[i], "http://"))

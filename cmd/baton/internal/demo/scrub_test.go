@@ -14,21 +14,21 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 )
 
-// metric is a whole number that a node tells of itself, 0 while it does not listen.
+// metric is a whole number that a node tells of itself, -1 while it does not listen.
 func (r *rig) metric(n *node, name string) int {
 	r.Helper()
 	req, err := http.NewRequestWithContext(r.ctx, http.MethodGet, r.c.urls(slices.Index(r.c.nodes, n))[0]+"/metrics", http.NoBody)
 	r.ok(err)
 	resp, err := http.DefaultClient.Do(req)
 	if err != nil {
-		return 0
+		return -1
 	}
 	defer resp.Body.Close() //nolint:errcheck // only read from
 	text, err := io.ReadAll(resp.Body)
 	r.ok(err)
 	found := regexp.MustCompile(`(?m)^` + name + ` (\d+)$`).FindSubmatch(text)
 	if found == nil {
-		return 0
+		return -1
 	}
 	count, err := strconv.Atoi(string(found[1]))
 	r.ok(err)

@@ -64,20 +64,29 @@ func TestEmptiedNodeComesBackByState(t *testing.T) {
 	}
 	r.awaitAcks(30)
 	r.settle()
-	r.filledIn(n)
+	r.awaitBase(n, whole)
 	r.ok(r.c.stopAll(r.ctx, r.w.leaderNow))
 	r.ok(r.c.verifyFolders())
 }
 
-// filledIn waits until a node has all blocks.
-func (r *rig) filledIn(n *node) {
+// awaitBase waits until the chain of a node begins where it should.
+func (r *rig) awaitBase(n *node, ok func(base int) bool) {
 	r.Helper()
-	for begun := time.Now(); r.metric(n, "baton_base_height") > 1; r.pause() {
+	for begun := time.Now(); ; r.pause() {
+		base := r.metric(n, "baton_base_height")
+		if base >= 0 && ok(base) {
+			return
+		}
 		if time.Since(begun) > patience {
-			r.Fatalf("the chain of %s begins at %d", n.id, r.metric(n, "baton_base_height"))
+			r.Fatalf("the chain of %s begins at %d", n.id, base)
 		}
 	}
 }
+
+// whole is a chain that has all blocks, by the height that it begins at.
+func whole(base int) bool { return base <= 1 }
+
+func pruned(base int) bool { return !whole(base) }
 
 // A node that is killed again and again while it takes a state over, and afterwards, ends with the same chain.
 func TestKilledWhileItSyncs(t *testing.T) {
@@ -109,7 +118,7 @@ func TestKilledWhileItSyncs(t *testing.T) {
 	if r.jumps(n) == 0 {
 		t.Errorf("%s executed all blocks", n.id)
 	}
-	r.filledIn(n)
+	r.awaitBase(n, whole)
 	r.ok(r.c.stopAll(r.ctx, r.w.leaderNow))
 	r.ok(r.c.verifyFolders())
 }
@@ -124,11 +133,7 @@ func TestNewcomerAmongNodesThatPruned(t *testing.T) {
 	r.grow(1300)
 	n := r.emptied()
 	for _, o := range r.survivors() {
-		for begun := time.Now(); r.metric(o, "baton_base_height") <= 1; r.pause() {
-			if time.Since(begun) > patience {
-				t.Fatalf("%s prunes nothing", o.id)
-			}
-		}
+		r.awaitBase(o, pruned)
 	}
 	began := time.Now()
 	r.restart(n)

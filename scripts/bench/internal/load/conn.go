@@ -14,10 +14,16 @@ import (
 	"github.com/baton-ha/baton/blockstore/block"
 )
 
-// request is a whole HTTP request that posts a signed transfer of 1 to another account.
-func request(chainID string, key ed25519.PrivateKey, nonce uint64, to ed25519.PrivateKey) []byte {
-	payload := fmt.Appendf(nil, `{"chain_id":%q,"public_key":"%x","nonce":%d,"messages":[{"type":"transfer","to":"%x","asset":"native","amount":"1"}]}`,
-		chainID, public(key), nonce, public(to))
+// request is a whole HTTP request that posts a signed transaction, which transfers 1 to each of some accounts.
+func request(chainID string, key ed25519.PrivateKey, nonce uint64, to ...[]byte) []byte {
+	payload := fmt.Appendf(nil, `{"chain_id":%q,"public_key":"%x","nonce":%d,"messages":[`, chainID, public(key), nonce)
+	for i, account := range to {
+		if i > 0 {
+			payload = append(payload, ',')
+		}
+		payload = fmt.Appendf(payload, `{"type":"transfer","to":"%x","asset":"native","amount":"1"}`, account)
+	}
+	payload = append(payload, `]}`...)
 	tx := block.SignTx(key, payload)
 	body := fmt.Appendf(nil, `{"payload":%q,"signature":"%s"}`, payload, hex.EncodeToString(tx.Signature[:]))
 	head := fmt.Appendf(nil, "POST /v1/transactions HTTP/1.1\r\nHost: bench\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n", len(body))

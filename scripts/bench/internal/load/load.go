@@ -143,7 +143,7 @@ func (g *generator) run(ctx context.Context, w Window) (*Result, error) {
 		clients[i] = c
 		signing.Go(func() {
 			for k := range each {
-				c.ready = append(c.ready, request(w.ChainID, c.key, c.nonce+uint64(k), c.to))
+				c.ready = append(c.ready, request(w.ChainID, c.key, c.nonce+uint64(k), public(c.to)))
 			}
 		})
 	}
@@ -235,7 +235,7 @@ func (c *client) loop(ctx context.Context, stop *atomic.Bool) {
 			body = c.ready[sent]
 		} else {
 			c.late++
-			body = request(c.w.ChainID, c.key, c.nonce, c.to)
+			body = request(c.w.ChainID, c.key, c.nonce, public(c.to))
 		}
 		begun := time.Now()
 		if c.err = c.submit(ctx, node, body, begun); c.err != nil {

@@ -31,8 +31,11 @@ func (p *Probe) Close() { p.conn.close() }
 func (p *Probe) Nonce() uint64 { return p.nonce }
 
 // Send sends one transaction, again while the node has no leader for it, and returns when it was acknowledged.
-func (p *Probe) Send(ctx context.Context) (time.Time, error) {
-	req := request(p.chainID, p.key, p.nonce, p.to)
+func (p *Probe) Send(ctx context.Context) (time.Time, error) { return p.transfer(ctx, public(p.to)) }
+
+// transfer sends one transaction with a transfer to each of some accounts.
+func (p *Probe) transfer(ctx context.Context, to ...[]byte) (time.Time, error) {
+	req := request(p.chainID, p.key, p.nonce, to...)
 	for {
 		status, body, err := p.conn.do(req)
 		switch {
