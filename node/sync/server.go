@@ -1,6 +1,7 @@
 package sync
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -63,6 +64,8 @@ type Server struct {
 	bodies sync.Pool // *[]byte of answers
 	zip    *zstd.Encoder
 	piece  int // pieceBytes
+	// patience is how long the body of a request may take to come.
+	patience time.Duration
 
 	conns *conns
 	http  *http.Server
@@ -80,7 +83,7 @@ func NewServer(cfg ServerConfig) *Server {
 	s := &Server{
 		cfg: cfg, mux: http.NewServeMux(), slots: make(chan struct{}, cfg.MaxRequests), rate: newRate(cfg.Rate),
 		hold:  &hold{take: cfg.Hold, idle: cfg.HoldIdle, max: cfg.HoldMax},
-		shelf: &shelf{store: cfg.Store}, zip: zip, conns: newConns(), piece: pieceBytes,
+		shelf: &shelf{store: cfg.Store}, zip: zip, conns: newConns(), piece: pieceBytes, patience: grace,
 		bodies: sync.Pool{New: func() any { return new([]byte) }},
 	}
 	s.mux.HandleFunc("GET "+pathStates, s.answer(s.serveStates))
@@ -163,6 +166,10 @@ func (s *Server) answer(fn func(r *http.Request, h http.Header, buf []byte) (rep
 			http.Error(w, "busy", http.StatusServiceUnavailable)
 			return
 		}
+		if err := s.read(w, r); err != nil {
+			s.refuse(w, r, err)
+			return
+		}
 		buf := s.bodies.Get().(*[]byte)
 		defer func() {
 			if cap(*buf) <= 4*pieceBytes {
@@ -177,6 +184,26 @@ func (s *Server) answer(fn func(r *http.Request, h http.Header, buf []byte) (rep
 		*buf = out.body
 		s.send(w, r, out)
 	}
+}
+
+// read takes the body of a request in: who is slow with it has a place for a while only.
+func (s *Server) read(w http.ResponseWriter, r *http.Request) error {
+	if r.ContentLength == 0 {
+		return nil
+	}
+	control := http.NewResponseController(w)
+	if err := control.SetReadDeadline(time.Now().Add(s.patience)); err != nil && !errors.Is(err, http.ErrNotSupported) {
+		return fmt.Errorf("bound the time of a request: %w", err)
+	}
+	body, err := limited(r.Body, maxPositionsBytes)
+	if err != nil {
+		return refuse(http.StatusBadRequest, "body: %v", err)
+	}
+	r.Body = io.NopCloser(bytes.NewReader(body))
+	if err := control.SetReadDeadline(time.Time{}); err != nil && !errors.Is(err, http.ErrNotSupported) {
+		return fmt.Errorf("unbound the time of a request: %w", err)
+	}
+	return nil
 }
 
 // refuse answers with an error. What of the own store is damaged is nobody's business but ours.

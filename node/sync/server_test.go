@@ -6,9 +6,11 @@ import (
 	"crypto/ed25519"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"runtime"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -338,5 +340,37 @@ func TestPeerLink(t *testing.T) {
 	}
 	if err := errors.Join(<-ended, links[1].Close()); err != nil {
 		t.Error(err)
+	}
+}
+
+// Who begins a request and does not end it has a place for a while only.
+func TestSlowRequest(t *testing.T) {
+	w := newWorld(t, 1)
+	w.add(accounts(100, 1, 0), 0)
+	s := w.server(0)
+	s.patience = 100 * time.Millisecond
+	url := w.peer("a", s).URL
+	slow, stop := io.Pipe()
+	defer stop.Close() //nolint:errcheck // it cannot fail
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, url+pathNodes+"?root="+w.tip().Header.StateRoot.String(), slow)
+	if err != nil {
+		t.Fatal(err)
+	}
+	begun := time.Now()
+	resp, err := http.DefaultClient.Do(req)
+	if err == nil {
+		_ = resp.Body.Close()
+		if resp.StatusCode != http.StatusBadRequest {
+			t.Errorf("a request without end: %s", resp.Status)
+		}
+	}
+	if took := time.Since(begun); took < s.patience {
+		t.Errorf("it was over after %v (%v)", took, err)
+	}
+	for len(s.slots) > 0 { // the handler ends a moment after its answer
+		runtime.Gosched()
+	}
+	if got := get(t, s, http.MethodGet, pathStates, ""); got.Code != http.StatusOK {
+		t.Errorf("the next one: %d", got.Code)
 	}
 }
