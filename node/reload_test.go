@@ -59,26 +59,38 @@ func TestSyncRateIsChanged(t *testing.T) {
 	c.leader()
 	c.submit(0, 0)
 	n := c.nodes[0]
+	fetch := func() (int, int, error) {
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+n.ReadersAddr().String()+"/sync/v1/blocks?from=1&to=1", nil)
+		if err != nil {
+			return 0, 0, err
+		}
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			return 0, 0, err
+		}
+		defer resp.Body.Close() //nolint:errcheck // only read from
+		data, err := io.ReadAll(resp.Body)
+		return resp.StatusCode, len(data), err
+	}
+	for end := time.Now().Add(patience); ; { // a block is served when its certificate is stored, a moment after it is final
+		status, _, err := fetch()
+		if err == nil && status == http.StatusOK {
+			break
+		}
+		if time.Now().After(end) {
+			t.Fatalf("the block is not served: %d, %v", status, err)
+		}
+		time.Sleep(5 * time.Millisecond) //nolint:forbidigo // polling a condition with a deadline
+	}
 	n.SetSyncRate(1) // a byte a second
 	body := make(chan int, 1)
 	go func() {
 		defer close(body)
-		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+n.ReadersAddr().String()+"/sync/v1/blocks?from=1&to=1", nil)
-		if err != nil {
-			t.Error(err)
-			return
+		status, got, err := fetch()
+		if err != nil || status != http.StatusOK {
+			t.Errorf("status %d: %v", status, err)
 		}
-		resp, err := http.DefaultClient.Do(req)
-		if err != nil {
-			t.Error(err)
-			return
-		}
-		defer resp.Body.Close() //nolint:errcheck // only read from
-		data, err := io.ReadAll(resp.Body)
-		if err != nil || resp.StatusCode != http.StatusOK {
-			t.Errorf("%s: %v", resp.Status, err)
-		}
-		body <- len(data)
+		body <- got
 	}()
 	select {
 	case got := <-body:
