@@ -237,6 +237,12 @@ func TestLeaveAndPromote(t *testing.T) {
 	}
 	c.start(who)
 	c.settled()
+	for _, op := range []string{wire.MemberPromote, wire.MemberAdd} { // of whoever leads: that is what it is
+		lead := c.leader()
+		if err := c.change(lead, wire.MemberRequest{Op: op, ID: c.cfgs[lead].ID}); err != nil {
+			t.Errorf("%s of the leader: %v", op, err)
+		}
+	}
 	seen := map[string]bool{}
 	c.until("subscribers are told", func() bool {
 		for len(events) > 0 {

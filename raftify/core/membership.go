@@ -236,6 +236,9 @@ func (c *Core) changed(now Instant, ch Change) ([]Member, error) {
 	ms := slices.Clone(c.hs.Cfg.Members)
 	i := slices.IndexFunc(ms, func(m Member) bool { return m.ID == ch.Member.ID })
 	if ch.Member.ID == c.hs.ID && ch.Kind != ChangeMove {
+		if ch.Kind == ChangePromote || ch.Kind == ChangeInvite && ch.Info == "" {
+			return nil, ErrNoChange // it votes, and is a member
+		}
 		return nil, ErrSelf
 	}
 	if ch.Kind == ChangeAdd {
