@@ -439,14 +439,12 @@ func (n *node) sign(ref replication.Ref, cterm core.Term) {
 			s.violate("I8: chain of %v has no block %d", ref, h)
 			return
 		}
-		holders, voters := s.holders(r), len(s.nodes)
-		if s.set.members != nil { // disks come and go: what counts is what the leader that counted was told
-			holders, voters = 1, 1
-			if count {
-				holders, voters = s.durableOn(n, n.status.Counts, cterm, h)
-			}
+		if s.set.members == nil {
+			s.chk.Durable(n.id, r, s.holders(r), len(s.nodes))
+		} else if count { // disks come and go: what counts is what the leader that counted was told
+			holders, voters := s.durableOn(n, n.status.Counts, cterm, h)
+			s.chk.Durable(n.id, r, holders, voters)
 		}
-		s.chk.Durable(n.id, r, holders, voters)
 		s.chk.Signed(n.id, r)
 	}
 	n.signed = max(n.signed, ref.Height)

@@ -80,6 +80,14 @@ func (w *World) retry(ctx context.Context, limit time.Duration, args ...string) 
 // operatorPatience is how long an operator repeats a command that undoes a fault.
 const operatorPatience = 90 * time.Second
 
+// asked says what the cluster was asked for, and how it answered if it did not simply do it.
+func asked(what string, refused error) string {
+	if refused == nil {
+		return what
+	}
+	return fmt.Sprintf("%s (refused, or unclear: %v)", what, refused)
+}
+
 func leave(leader bool) injector {
 	return func(ctx context.Context, w *World, rng *rand.Rand) (*Active, error) {
 		i, err := w.victim(ctx, rng, leader)
@@ -87,11 +95,8 @@ func leave(leader bool) injector {
 			return nil, err
 		}
 		id := w.name(i)
-		detail := id + " gives up its vote"
 		refused := w.admin(ctx, i, "member", "leave")
-		if refused != nil {
-			detail += fmt.Sprintf(" (refused, or unclear: %v)", refused)
-		}
+		detail := asked(id+" gives up its vote", refused)
 		heal := func(ctx context.Context) error {
 			defer w.release(i)
 			if err := w.retry(ctx, operatorPatience, "member", "promote", "--id", id); err != nil {
@@ -113,12 +118,10 @@ func remove(ctx context.Context, w *World, rng *rand.Rand) (*Active, error) {
 		return nil, err
 	}
 	n := w.Cluster.Nodes[i]
-	detail := n.ID + " is removed"
 	refused := w.admin(ctx, lead, "member", "remove", "--id", n.ID)
+	detail := asked(n.ID+" is removed", refused)
 	if refused == nil {
 		n.Kill() // its machine is taken away
-	} else {
-		detail += fmt.Sprintf(" (refused, or unclear: %v)", refused)
 	}
 	heal := func(ctx context.Context) error {
 		defer w.release(i)
